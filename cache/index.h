@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * index.h - the durable truth: one SQLite database (WAL) with nodes, chunks, duties and state.
+ * The only user of sqlite3.h is index*.c.  Only the committer thread writes (through an index_txn);
+ * start-up code reads rows in bulk.  Layout and versions: cache/FORMAT.md.
+ */
+#ifndef CACHE_INDEX_H
+#define CACHE_INDEX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gateway/base/err.h"
+
+struct index;
+struct index_txn; /* a list of row changes copied from memory, applied in one SQLite transaction */
+
+/* One file, directory or symlink of a share. NULL strings are SQL NULL. Times in ns since 1970. */
+struct index_node {
+	uint64_t ino;
+	uint32_t space;
+	uint32_t gen;
+	uint64_t parent; /* 0 = root, or an orphan kept for an open handle */
+	const char *name;
+	uint64_t cookie;
+	uint32_t mode, uid, gid;
+	uint64_t size;
+	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
+	uint32_t flags;	    /* enum node_flags that persist */
+	uint64_t verf;	    /* verifier of an EXCLUSIVE create, 0 = none */
+	uint64_t data_seq, attr_seq; /* bumped by each change of content, of attributes */
+	int64_t dirty_since_ns; /* 0 = in sync */
+	/* local data limits, see cache.h */
+	uint64_t base_limit, sealed_limit, sealed_size;
+	bool has_sealed;
+	/* what the bucket holds; remote_key NULL = nothing */
+	const char *remote_key, *remote_etag;
+	uint64_t remote_size;
+	int64_t remote_mtime_ns;
+	uint64_t remote_data_seq, remote_attr_seq; /* which of ours it holds */
+	const char *target; /* symlink */
+};
+
+struct index_chunk {
+	uint64_t file_id;
+	uint32_t chunk_no;
+	uint32_t space;
+	int64_t clean_slot, sealed_slot, dirty_slot; /* -1 = none */
+	uint64_t clean_mask, sealed_mask, dirty_mask;
+};
+
+struct index_tomb { /* a key to be deleted from the bucket */
+	uint64_t id;
+	uint32_t space;
+	const char *key;
+	const char *etag; /* what we last knew there; NULL unknown */
+};
+
+struct index_upload { /* a multipart upload under way */
+	uint64_t ino;
+	uint32_t space;
+	const char *key, *upload_id;
+	uint64_t data_seq; /* of the seal it uploads */
+	uint64_t part_size;
+};
+
+/* --- transactions: building is pure memory, any thread; strings are copied --------------------- */
+void index_txn_put_node(struct index_txn *t, const struct index_node *n);
+void index_txn_del_node(struct index_txn *t, uint64_t ino);
+void index_txn_put_chunk(struct index_txn *t, const struct index_chunk *c);
+void index_txn_del_chunk(struct index_txn *t, uint64_t file_id, uint32_t chunk_no);
+void index_txn_del_file_chunks(struct index_txn *t, uint64_t file_id);
+void index_txn_put_tomb(struct index_txn *t, const struct index_tomb *b);
+void index_txn_del_tomb(struct index_txn *t, uint64_t id);
+void index_txn_put_upload(struct index_txn *t, const struct index_upload *u);
+void index_txn_del_upload(struct index_txn *t, uint64_t ino);
+/* kv - small named state: ns such as "share", "gateway", "tag"; value is text (JSON), NULL deletes. */
+void index_txn_put_kv(struct index_txn *t, const char *ns, const char *key, const char *value);
+/* events - appended; the newest 10,000 are kept. json is one object without newline. */
+void index_txn_add_event(struct index_txn *t, int64_t time_ns, const char *type, const char *json);
+/* redo - block contents that ride in the transaction instead of an fdatasync of the data file. */
+void index_txn_put_redo(struct index_txn *t, uint32_t space, int64_t slot, uint32_t block,
+    const void *data);
+void index_txn_clear_redo(struct index_txn *t, uint32_t space);
+void index_txn_clear_redo_slot(struct index_txn *t, uint32_t space, int64_t slot);
+void index_txn_del_space(struct index_txn *t, uint32_t space); /* every row of it */
+
+struct index_txn *index_txn_new(void);
+void index_txn_free(struct index_txn *t);
+bool index_txn_empty(const struct index_txn *t);
+
+/* index_apply - one durable SQLite transaction (synchronous=FULL).
+ * result: 0, -EIO, -ENOSPC; on error nothing of t is in the index. ctx: committer (or start-up) */
+int index_apply(struct index *ix, struct index_txn *t) CW_MUST_CHECK;
+
+/* --- reading: start-up thread, CLI, or any worker (own connection under a lock) ----------------- */
+int index_each_node(struct index *ix, uint32_t space,
+    int (*fn)(void *arg, const struct index_node *n), void *arg);
+int index_each_chunk(struct index *ix, uint32_t space,
+    int (*fn)(void *arg, const struct index_chunk *c), void *arg);
+int index_each_tomb(struct index *ix, uint32_t space,
+    int (*fn)(void *arg, const struct index_tomb *b), void *arg);
+int index_each_upload(struct index *ix, uint32_t space,
+    int (*fn)(void *arg, const struct index_upload *u), void *arg);
+int index_each_kv(struct index *ix, const char *ns,
+    int (*fn)(void *arg, const char *key, const char *value), void *arg);
+/* index_get_kv - malloced value or NULL. */
+char *index_get_kv(struct index *ix, const char *ns, const char *key);
+/* newest first, at most max; type NULL = all */
+int index_each_event(struct index *ix, const char *type, unsigned int max,
+    int (*fn)(void *arg, uint64_t id, int64_t time_ns, const char *type, const char *json), void *arg);
+int index_each_redo(struct index *ix, uint32_t space,
+    int (*fn)(void *arg, int64_t slot, uint32_t block, const void *data), void *arg);
+
+/* index_next_ino - a number never used before in this index's life; any thread. Numbers are reserved
+ * in the index by thousands; a crash skips some. */
+uint64_t index_next_ino(struct index *ix);
+/* index_incarnation - random number made when the index was created: part of file handles, so that
+ * handles of an index that was lost are refused. */
+uint32_t index_incarnation(const struct index *ix);
+
+#endif
