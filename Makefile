@@ -70,12 +70,12 @@ all: $(PROGRAMS) ## build the programs into build/$(BUILD)
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC $<"; $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 define archive_rule
 $(LIB_$(1)): $(call obj,$(SRC_$(1)))
 	@rm -f $$@
-	ar rcs $$@ $$^
+	@ar rcs $$@ $$^
 endef
 $(foreach l,$(LAYERS),$(eval $(call archive_rule,$(l))))
 
