@@ -40,6 +40,10 @@ struct s3_sign_request {
 int s3_sign(const struct s3_sign_request *r, const char *secret, char sig[65], char **signed_list)
     CW_MUST_CHECK;
 
+/* s3_sign_with_key - s3_sign() with a key kept from s3_signing_key(); a key lasts for its day. */
+int s3_sign_with_key(const struct s3_sign_request *r, const uint8_t key[32], char sig[65],
+    char **signed_list) CW_MUST_CHECK;
+
 /* s3_signing_key - the derived key for date (YYYYMMDD), region and service. */
 void s3_signing_key(const char *secret, const char *date, const char *region, const char *service,
     uint8_t key[32]);
