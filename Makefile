@@ -3,7 +3,9 @@
 
 BUILD ?= debug
 O ?= build/$(BUILD)
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 PREFIX ?= /usr/local
 DESTDIR ?=
 
@@ -80,11 +82,11 @@ endef
 $(foreach l,$(LAYERS),$(eval $(call archive_rule,$(l))))
 
 $(O)/causewayd: $(O)/gateway/main.o $(A_all)
-	$(CC) $(LDFLAGS) -o $@ $^ $(L_all)
+	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ $^ $(L_all)
 $(O)/causeway: $(call obj,$(SRC_cli)) $(A_gateway)
-	$(CC) $(LDFLAGS) -o $@ $^ $(L_gateway) $(LIBS_fuse)
+	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ $^ $(L_gateway) $(LIBS_fuse)
 $(O)/causeway-s3d: $(A_s3d)
-	$(CC) $(LDFLAGS) -o $@ -Wl,--whole-archive $(LIB_s3d) -Wl,--no-whole-archive $(A_s3) $(L_s3d)
+	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ -Wl,--whole-archive $(LIB_s3d) -Wl,--no-whole-archive $(A_s3) $(L_s3d)
 
 # --- unit tests: tests/unit/test_<layer>_<topic>.c links that layer and those below --------------
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
@@ -92,21 +94,122 @@ UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
 define unit_rule
 $(O)/unit/test_$(1)_%: $(O)/tests/unit/test_$(1)_%.o $(A_$(1)) $(call obj,$(wildcard tests/lib/*.c))
 	@mkdir -p $$(@D)
-	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(L_$(1)) -lcmocka
+	@echo "  LD $$@"; $$(CC) $$(LDFLAGS) -o $$@ $$^ $$(L_$(1)) -lcmocka
 endef
 $(foreach l,$(LAYERS) all,$(eval $(call unit_rule,$(l))))
 .SECONDARY:
 
 unit: $(UNIT) ## build the unit tests
 
-fmt: ## format every C file
-	clang-format -i $$(git ls-files '*.c' '*.h')
+# --- helper programs of the tests and benchmarks: tests/{lib,bench,model,crash}/<x>_main.c -------
+TOOLS_SRC := $(wildcard tests/lib/tool_*.c tests/bench/tool_*.c tests/model/tool_*.c tests/crash/tool_*.c)
+TOOLS := $(patsubst %.c,$(O)/tools/%,$(notdir $(TOOLS_SRC)))
+$(foreach t,$(TOOLS_SRC),$(eval $(O)/tools/$(basename $(notdir $(t))): $(O)/$(t:.c=.o)))
+$(O)/tools/%: $(call obj,$(filter-out $(TOOLS_SRC),$(wildcard tests/lib/*.c))) $(A_all)
+	@mkdir -p $(@D)
+	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(L_all)
+tools: $(TOOLS) ## build the helper programs of tests and benchmarks
 
+# --- fuzzing: every decoder of bytes that others wrote -------------------------------------------
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ := $(patsubst tests/fuzz/%.c,$(O)/fuzz/%,$(FUZZ_SRC))
+FUZZ_SECONDS ?= 10
+$(O)/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(A_all) $(LIB_s3d)
+	@mkdir -p $(@D)
+	@echo "  LD $@"; $(CC) -fsanitize=fuzzer,address,undefined -o $@ $< $(LIB_s3d) $(A_all) $(L_s3d) $(L_all)
+CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -DCW_DEBUG
+LDFLAGS_fuzz := -fsanitize=address,undefined
+fuzz-build: $(FUZZ)
+fuzz: deps ## fuzz every decoder for FUZZ_SECONDS each (default 10)
+	@$(MAKE) --no-print-directory BUILD=fuzz CC=clang fuzz-build
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh build/fuzz/fuzz
+
+# --- packages: what a fresh Debian 12 machine lacks is installed ---------------------------------
+DEPS_RUN := gcc make pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev libssl-dev libsqlite3-dev \
+	libjansson-dev libmicrohttpd-dev libxml2-dev libseccomp-dev libinih-dev libnfs-dev curl
+DEPS_TEST := $(DEPS_RUN) clang libclang-rt-14-dev clang-format libcmocka-dev libiscsi-dev libnfs-utils awscli \
+	python3 python3-boto3 user-mode-linux iproute2 ceph-mon ceph-osd ceph-mgr radosgw ceph-common mandoc \
+	procps e2fsprogs sqlite3 strace
+DEPS_BENCH := $(DEPS_TEST) nfs-ganesha nfs-ganesha-vfs s3fs rclone
+define install_missing
+	@missing=""; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  $$sudo apt-get update -q && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q --no-install-recommends $$missing; fi
+endef
+deps-run:
+	$(call install_missing,$(DEPS_RUN))
+deps:
+	$(call install_missing,$(DEPS_TEST))
+deps-bench:
+	$(call install_missing,$(DEPS_BENCH))
+
+# --- run -----------------------------------------------------------------------------------------
+run: deps-run ## start the gateway with its embedded S3 store under ./var
+	@$(MAKE) --no-print-directory -j2 BUILD=release all
+	@O=build/release exec gateway/run.sh
+
+# --- test ----------------------------------------------------------------------------------------
+IT := $(sort $(wildcard tests/it/test-*))
+FAULT := $(sort $(wildcard tests/fault/test-* tests/crash/test-* tests/model/test-*))
+UML := $(sort $(wildcard tests/uml/test-*))
+export CW_TEST_TALLY
+test: deps ## build and pass all the tests
+	@rm -f build/tally; mkdir -p build; \
+	CW_TEST_TALLY=$$PWD/build/tally; export CW_TEST_TALLY; rc=0; \
+	for t in test-lint test-unit test-tsan test-it test-fault test-uml test-fuzz; do \
+	  $(MAKE) --no-print-directory $$t || rc=1; done; \
+	awk '{p+=$$1; f+=$$2; s+=$$3} END {printf "%d passed, %d failed, %d skipped\n", p, f, s}' build/tally; exit $$rc
+
+test-lint: ## house rules, formatting, man pages; clang builds it too
+	@tests/run.py tests/lint/lint.py
+	@$(MAKE) --no-print-directory -j2 BUILD=release CC=clang O=build/clang all
+test-unit: ## unit tests under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory -j2 BUILD=asan unit
+	@O=build/asan tests/run.py $(patsubst $(O)/%,build/asan/%,$(UNIT))
+TSAN_UNIT := $(filter %_loop %_commit %_share% %_sync% %_cache% %_objstore% %_mem% %_model% %_crash%,$(UNIT))
+test-tsan: ## the concurrent unit tests under ThreadSanitizer
+	@$(MAKE) --no-print-directory -j2 BUILD=tsan $(patsubst $(O)/%,build/tsan/%,$(TSAN_UNIT))
+	@O=build/tsan TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1" tests/run.py $(patsubst $(O)/%,build/tsan/%,$(TSAN_UNIT))
+test-it: ## real clients against the sanitized programs, and the same S3 tests on Ceph RGW
+	@$(MAKE) --no-print-directory -j2 BUILD=asan all tools
+	@O=build/asan tests/run.py $(IT)
+test-fault: ## failing stores, crashes, the model test
+	@$(MAKE) --no-print-directory -j2 BUILD=debug all tools
+	@O=build/debug tests/run.py $(FAULT)
+test-uml: ## real Linux kernels as clients, power cuts
+	@$(MAKE) --no-print-directory -j2 BUILD=release all tools
+	@O=build/release tests/run.py $(UML)
+test-fuzz:
+	@$(MAKE) --no-print-directory -j2 BUILD=fuzz CC=clang fuzz-build
+	@for f in $(FUZZ_SRC); do n=$$(basename $$f .c); mkdir -p build/fuzz/t; \
+	  printf '#!/bin/sh\n# test: timeout=120\nexec tests/fuzz/run.sh build/fuzz/fuzz %s\n' $$n > build/fuzz/t/$$n; chmod +x build/fuzz/t/$$n; done
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-5} tests/run.py $(patsubst tests/fuzz/%.c,build/fuzz/t/%,$(FUZZ_SRC))
+bench: deps-bench ## benchmarks with their peers, medians and spread
+	@$(MAKE) --no-print-directory -j2 BUILD=release all tools
+	@O=build/release tests/bench/run.py
+
+# --- install -------------------------------------------------------------------------------------
+install: ## install binaries, man pages and the systemd unit: DESTDIR= PREFIX=
+	@$(MAKE) --no-print-directory -j2 BUILD=release all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man5 \
+	  $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 build/release/causewayd build/release/causeway-s3d $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 build/release/causeway $(DESTDIR)$(PREFIX)/bin
+	install -m 644 gateway/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 644 gateway/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	sed 's|@PREFIX@|$(PREFIX)|g' gateway/causewayd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/causewayd.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/causewayd.service
+
+fmt: ## format every C file
+	clang-format -i $$(git ls-files --cached --others --exclude-standard '*.c' '*.h')
+lint: ## house rules that a machine can see
+	@tests/lint/lint.py
 clean: ## remove the build directory
 	rm -rf build
-
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
 
 -include $(shell test -d $(O) && find $(O) -name '*.d')
-.PHONY: all unit fmt clean help
+.PHONY: all unit tools fuzz fuzz-build deps deps-run deps-bench run test test-lint test-unit test-tsan test-it test-fault \
+	test-uml test-fuzz bench install fmt lint clean help
