@@ -23,21 +23,22 @@
 #define OBJSTORE_UPLOAD_ID_MAX 512
 
 enum objstore_opcode {
-	OBJ_GET,	 /* key, range; body -> buf; if_match */
-	OBJ_HEAD,	 /* key */
-	OBJ_PUT,	 /* key, body, attrs, if_match / if_none_match */
-	OBJ_DELETE,	 /* key */
-	OBJ_DELETE_MANY, /* keys[nkeys] (at most 1,000), per-key result in key_errs */
-	OBJ_COPY,	 /* src_key -> key, attrs replace, src_if_match, if_match / if_none_match */
-	OBJ_LIST,	 /* prefix, delimiter, start_after or token, max_keys -> list */
-	OBJ_MPU_CREATE,	 /* key, attrs -> upload_id */
-	OBJ_MPU_PART,	 /* key, upload_id, part_number, body -> etag */
+	OBJ_GET,	   /* key, range; body -> buf; if_match */
+	OBJ_HEAD,	   /* key */
+	OBJ_PUT,	   /* key, body, attrs, if_match / if_none_match */
+	OBJ_DELETE,	   /* key */
+	OBJ_DELETE_MANY,   /* keys[nkeys] (at most 1,000), per-key result in key_errs */
+	OBJ_COPY,	   /* src_key -> key, attrs replace (NULL keeps the source's), src_if_match,
+			  * if_match / if_none_match; the source lies in the same bucket */
+	OBJ_LIST,	   /* prefix, delimiter, start_after or token, max_keys -> list */
+	OBJ_MPU_CREATE,	   /* key, attrs -> upload_id */
+	OBJ_MPU_PART,	   /* key, upload_id, part_number, body -> etag */
 	OBJ_MPU_PART_COPY, /* key, upload_id, part_number, src_key, range, src_if_match -> etag */
-	OBJ_MPU_COMPLETE, /* key, upload_id, parts, if_match / if_none_match -> etag */
-	OBJ_MPU_ABORT,	 /* key, upload_id */
-	OBJ_MPU_LIST,	 /* prefix -> list of uploads under way (key, upload_id, initiated) */
-	OBJ_MPU_PARTS,	 /* key, upload_id, part_marker -> parts (one page, list.truncated) */
-	OBJ_BUCKET_HEAD, /* does the bucket exist and answer? */
+	OBJ_MPU_COMPLETE,  /* key, upload_id, parts, if_match / if_none_match -> etag */
+	OBJ_MPU_ABORT,	   /* key, upload_id */
+	OBJ_MPU_LIST,	   /* prefix -> list of uploads under way (key, upload_id, initiated) */
+	OBJ_MPU_PARTS,	   /* key, upload_id, part_marker -> parts (one page, list.truncated) */
+	OBJ_BUCKET_HEAD,   /* does the bucket exist and answer? */
 	OBJ_BUCKET_CREATE,
 	OBJ_OP_MAX
 };
@@ -64,8 +65,8 @@ struct objstore_part {
 	char etag[OBJSTORE_ETAG_MAX];
 };
 
-struct objstore_entry { /* LIST: an object or a common prefix; MPU_LIST: an upload */
-	char *key;	/* owned by the list */
+struct objstore_entry {	 /* LIST: an object or a common prefix; MPU_LIST: an upload */
+	char *key;	 /* owned by the list */
 	char *upload_id; /* MPU_LIST only */
 	bool is_prefix;
 	uint64_t size;
@@ -78,7 +79,8 @@ struct objstore_list {
 	struct objstore_entry *entries;
 	size_t n, cap;
 	bool truncated;
-	char *next_token; /* continuation token (LIST), key marker (MPU_LIST), part marker as text */
+	char
+	    *next_token; /* continuation token (LIST), key marker (MPU_LIST), part marker as text */
 	char *next_upload_marker; /* MPU_LIST */
 };
 
@@ -94,15 +96,16 @@ struct objstore_req {
 	/* request */
 	const char *key;
 	const char *src_key;
-	uint64_t range_off, range_len; /* GET and MPU_PART_COPY; range_len 0 = whole object */
+	uint64_t range_off, range_len; /* GET and MPU_PART_COPY; range_len 0 = to the end. An answer
+					* is shorter than the range where the object ends */
 	const void *body;
 	size_t body_len;
 	void *buf; /* GET: receives up to buf_cap bytes */
 	size_t buf_cap;
 	const struct objstore_attrs *attrs;
-	const char *if_match;	   /* ETag the target must have */
-	bool if_none_match;	   /* target must not exist */
-	const char *src_if_match;  /* ETag the copy source must have */
+	const char *if_match;	  /* ETag the target must have */
+	bool if_none_match;	  /* target must not exist */
+	const char *src_if_match; /* ETag the copy source must have */
 	const char *prefix, *delimiter, *start_after, *token, *upload_marker;
 	unsigned int max_keys; /* 0 = 1,000 */
 	const char *upload_id_in;
@@ -118,7 +121,10 @@ struct objstore_req {
 	void *ctx;
 
 	/* result, valid in done() */
-	int result; /* 0, or: -ENOENT (404), -ERR_PRECONDITION (412, also 409 on conditional writes),
+	int result; /* 0, or: -ENOENT (404), -ERR_PRECONDITION (412, also 409 on conditional writes
+		     * and 404 on a write with if_match), -EFBIG (GET: more than buf_cap bytes),
+		     * -EINVAL (the store calls the request wrong: InvalidPart, EntityTooSmall, ...),
+		     * -ENOSYS (the store does not know such a thing),
 		     * -ERR_CREDENTIALS / -EACCES (403), -ERR_NO_BUCKET, -ERR_THROTTLED, -ERR_OFFLINE,
 		     * -ERR_CHECKSUM, -ERR_ARCHIVED, -ERR_INVALID_RANGE, -ERR_NO_UPLOAD, -ERR_PROTOCOL,
 		     * -ERR_CLOCK_SKEW, -EIO, -ECANCELED (store closing) */
@@ -152,9 +158,9 @@ struct objstore_ops {
 struct objstore {
 	const struct objstore_ops *ops;
 	/* Facts found by objstore_probe(): */
-	bool has_conditional_put; /* If-Match and If-None-Match honoured on PUT */
+	bool has_conditional_put;      /* If-Match and If-None-Match honoured on PUT */
 	bool has_conditional_complete; /* ... on CompleteMultipartUpload */
-	const char *label; /* "bucket@endpoint" for logs; owned by the store */
+	const char *label;	       /* "bucket@endpoint" for logs; owned by the store */
 };
 
 static inline void
@@ -167,7 +173,8 @@ objstore_submit(struct objstore *s, struct objstore_req *req)
  * result: req->result */
 int objstore_call(struct objstore *s, struct objstore_req *req);
 
-/* objstore_req_clear - free what answers allocated (list, meta, parts of MPU_PARTS) and zero. */
+/* objstore_req_clear - free what answers allocated (list, meta, parts of MPU_PARTS) and zero all
+ * of req. Needed before a request is used again: submit forgets the results of the time before. */
 void objstore_req_clear(struct objstore_req *req);
 
 /* objstore_probe - find out by trying whether conditional writes hold; sets the has_ fields.
@@ -179,7 +186,7 @@ int objstore_probe(struct objstore *s, const char *prefix);
 
 const char *objstore_op_name(enum objstore_opcode op); /* "get", "put", ... metrics label */
 
-/* A store in memory for unit tests: same semantics, no network. */
+/* A store in memory for unit tests: same semantics, no network; hooks in objstore_mem.h. */
 struct objstore *objstore_mem_new(const char *label);
 
 #endif

@@ -11,8 +11,9 @@ struct s3_client; /* one curl_multi thread, shared by all stores of the process 
 struct s3_cred_conf {
 	char *source; /* "static", "profile", "env", "imds", "auto" (env, profile, imds) */
 	char *access_key, *secret_key, *session_token; /* static */
-	char *file;    /* shared credentials file; NULL = $AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials */
-	char *profile; /* NULL = $AWS_PROFILE or "default" */
+	char *
+	    file; /* shared credentials file; NULL = $AWS_SHARED_CREDENTIALS_FILE or ~/.aws/credentials */
+	char *profile;	     /* NULL = $AWS_PROFILE or "default" */
 	char *imds_endpoint; /* NULL = http://169.254.169.254 */
 };
 
@@ -21,8 +22,8 @@ struct s3_store_conf {
 	char *region;
 	char *bucket;
 	bool path_style;
-	char *ca_file; /* NULL = system */
-	char *proxy;   /* NULL = environment */
+	char *ca_file;	   /* NULL = system */
+	char *proxy;	   /* NULL = environment */
 	bool insecure_tls; /* only for tests: do not verify the peer */
 	bool requester_pays;
 	char *sse_c_key_base64; /* NULL = none; sent with every object request when set */
@@ -30,7 +31,7 @@ struct s3_store_conf {
 	unsigned int max_connections; /* 0 = 32 */
 	unsigned int max_tries;	      /* 0 = 8 */
 	unsigned int timeout_s;	      /* 0 = 60: no byte for so long ends a try */
-	char *metrics_label; /* such as share="demo"; NULL = none */
+	char *metrics_label;	      /* such as share="demo"; NULL = none */
 };
 
 /* s3_client_new - start the S3 thread. */

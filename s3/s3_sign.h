@@ -20,9 +20,9 @@ struct s3_header {
 
 struct s3_sign_request {
 	const char *method;
-	const char *path;  /* decoded for S3 (it is encoded once here); as sent otherwise */
+	const char *path;     /* decoded for S3 (it is encoded once here); as sent otherwise */
 	bool path_is_encoded; /* take path as the canonical URI verbatim */
-	const char *query; /* raw query string without '?', still encoded; may be NULL */
+	const char *query;    /* raw query string without '?', still encoded; may be NULL */
 	const struct s3_header *headers;
 	size_t nheaders;
 	const char *signed_headers; /* verify: the list as sent; sign: NULL = all of headers */
@@ -37,16 +37,16 @@ struct s3_sign_request {
  *         receives a malloced ';' list of the headers signed
  * result: 0, -EINVAL if a named header is missing or a field is malformed
  * ctx:    any thread */
-int s3_sign(const struct s3_sign_request *r, const char *secret, char sig[65], char **signed_list)
-    CW_MUST_CHECK;
+int s3_sign(const struct s3_sign_request *r, const char *secret, char sig[65],
+    char **signed_list) CW_MUST_CHECK;
 
 /* s3_sign_with_key - s3_sign() with a key kept from s3_signing_key(); a key lasts for its day. */
 int s3_sign_with_key(const struct s3_sign_request *r, const uint8_t key[32], char sig[65],
     char **signed_list) CW_MUST_CHECK;
 
 /* s3_signing_key - the derived key for date (YYYYMMDD), region and service. */
-void s3_signing_key(const char *secret, const char *date, const char *region, const char *service,
-    uint8_t key[32]);
+void s3_signing_key(
+    const char *secret, const char *date, const char *region, const char *service, uint8_t key[32]);
 
 /* s3_sign_chunk - signature of one aws-chunked chunk (STREAMING-AWS4-HMAC-SHA256-PAYLOAD). */
 void s3_sign_chunk(const uint8_t key[32], const char *amz_date, const char *scope,
