@@ -89,10 +89,12 @@ $(O)/causeway-s3d: $(A_s3d)
 	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ -Wl,--whole-archive $(LIB_s3d) -Wl,--no-whole-archive $(A_s3) $(L_s3d)
 
 # --- unit tests: tests/unit/test_<layer>_<topic>.c links that layer and those below --------------
+TOOLS_SRC := $(shell grep -ls '^main(' tests/lib/*.c tests/bench/*.c tests/model/*.c tests/crash/*.c)
+TEST_LIB := $(filter-out $(TOOLS_SRC),$(wildcard tests/lib/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
 define unit_rule
-$(O)/unit/test_$(1)_%: $(O)/tests/unit/test_$(1)_%.o $(A_$(1)) $(call obj,$(wildcard tests/lib/*.c))
+$(O)/unit/test_$(1)_%: $(O)/tests/unit/test_$(1)_%.o $(A_$(1)) $(call obj,$(TEST_LIB))
 	@mkdir -p $$(@D)
 	@echo "  LD $$@"; $$(CC) $$(LDFLAGS) -o $$@ $$^ $$(L_$(1)) -lcmocka
 endef
@@ -101,11 +103,10 @@ $(foreach l,$(LAYERS) all,$(eval $(call unit_rule,$(l))))
 
 unit: $(UNIT) ## build the unit tests
 
-# --- helper programs of the tests and benchmarks: tests/{lib,bench,model,crash}/<x>_main.c -------
-TOOLS_SRC := $(wildcard tests/lib/tool_*.c tests/bench/tool_*.c tests/model/tool_*.c tests/crash/tool_*.c)
+# --- helper programs of the tests and benchmarks: each file there that has a main() ---------------
 TOOLS := $(patsubst %.c,$(O)/tools/%,$(notdir $(TOOLS_SRC)))
 $(foreach t,$(TOOLS_SRC),$(eval $(O)/tools/$(basename $(notdir $(t))): $(O)/$(t:.c=.o)))
-$(O)/tools/%: $(call obj,$(filter-out $(TOOLS_SRC),$(wildcard tests/lib/*.c))) $(A_all)
+$(O)/tools/%: $(call obj,$(TEST_LIB)) $(A_all)
 	@mkdir -p $(@D)
 	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(L_all)
 tools: $(TOOLS) ## build the helper programs of tests and benchmarks
