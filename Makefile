@@ -89,7 +89,7 @@ $(O)/causeway-s3d: $(A_s3d)
 	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ -Wl,--whole-archive $(LIB_s3d) -Wl,--no-whole-archive $(A_s3) $(L_s3d)
 
 # --- unit tests: tests/unit/test_<layer>_<topic>.c links that layer and those below --------------
-TOOLS_SRC := $(shell grep -ls '^main(' tests/lib/*.c tests/bench/*.c tests/model/*.c tests/crash/*.c)
+TOOLS_SRC := $(shell grep -lsE '^main\>' tests/lib/*.c tests/bench/*.c tests/model/*.c tests/crash/*.c)
 TEST_LIB := $(filter-out $(TOOLS_SRC),$(wildcard tests/lib/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
