@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cwfuse_int.h - folder-private: journal, session, request. Only frontends/fuse/ includes it.
+ *
+ * One mount is one *session*: a libfuse session over a descriptor of /dev/fuse that `causeway mount`
+ * opened and keeps open, so that the mount survives the daemon.  The kernel sends a request once; one
+ * that the daemon took and never answered would hang its caller for ever.  So requests are received
+ * into a *journal*: anonymous memory that the mount helper keeps beside the descriptor.  A restarted
+ * daemon gets both back, feeds its new libfuse session the kernel's old INIT and runs what the last
+ * one left unanswered.  No kernel feature beyond Linux 4.x is needed.
+ *
+ *   slot state   who sets it
+ *   FREE         slot_put(), after the answer went to the kernel
+ *   READING      a session thread before read(); header.len is 0 then, so what a daemon killed
+ *                inside read() left is recognised: the kernel either wrote a whole request or nothing
+ *   BUSY         the thread after read()
+ *
+ * A request that was executed but whose answer was cut off runs a second time: it is marked replayed,
+ * and the ops take "it is there already" and "it is gone already" for success then.
+ */
+#ifndef CWFUSE_CWFUSE_INT_H
+#define CWFUSE_CWFUSE_INT_H
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "frontends/fuse/cwfuse.h"
+#include "gateway/base/list.h"
+#include "gateway/op.h"
+#include "gateway/share.h"
+
+#define CWFUSE_SLOTS 64	       /* requests of one mount under way at once */
+#define CWFUSE_DATA (1u << 20) /* most bytes in one READ or WRITE */
+#define CWFUSE_HEAD 4096u      /* headers in front of the data of a WRITE */
+#define CWFUSE_SLOT (CWFUSE_HEAD + CWFUSE_DATA)
+#define CWFUSE_INIT_MAX 512
+#define CWFUSE_THREADS_MAX 8
+#define CWFUSE_JOURNAL_HEAD 8192u
+#define CWFUSE_JOURNAL_SIZE (CWFUSE_JOURNAL_HEAD + (size_t)CWFUSE_SLOTS * CWFUSE_SLOT)
+
+enum cwfuse_slot_state { CWFUSE_FREE, CWFUSE_READING, CWFUSE_BUSY, CWFUSE_SLOT_STATE_MAX };
+
+struct cwfuse_journal { /* start of the shared memory */
+	char magic[8];
+	uint32_t version, nslots, slot_bytes;
+	uint32_t init_len; /* the kernel's INIT request; 0 = not seen yet */
+	uint8_t init[CWFUSE_INIT_MAX];
+	_Atomic uint32_t state[CWFUSE_SLOTS];
+	uint32_t len[CWFUSE_SLOTS];
+};
+
+struct cwfuse_session;
+
+struct cwfuse_req { /* bound to its slot */
+	struct cwfuse_session *s;
+	unsigned int slot;
+	bool is_replay;
+	fuse_req_t req;
+	struct cw_share *share;
+	struct cw_op op;
+	void (*step)(struct cwfuse_req *r); /* what comes when the op is complete */
+	struct fuse_file_info fi;
+	struct cw_attr open_attr; /* open, create */
+	int flags, open_err;
+	bool is_create, is_new;
+	uint32_t want_access;
+	size_t room, used; /* of the directory buffer */
+	bool is_plus;
+	char name[CW_NAME_MAX + 1];
+	struct list retry; /* server->retries */
+	uint64_t due_ms, first_ms;
+	unsigned int delay_ms;
+	uint64_t started_ns;
+	enum cw_opcode code; /* the op it began with, for the latency */
+};
+
+struct cwfuse_cred_entry {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	uint64_t until_ms;
+	uint32_t ngroups;
+	uint32_t groups[CW_GROUPS_MAX];
+};
+
+#define CWFUSE_CRED_ENTRIES 64
+
+struct cwfuse_session {
+	struct cwfuse_server *server;
+	struct list link; /* server->sessions; server lock */
+	int sock;	  /* the mount helper; -1 = gone. Server thread only */
+	int fd;		  /* /dev/fuse */
+	char share_name[256];
+	uint32_t share_id;
+	uint64_t root_ino;
+	uint32_t epoch; /* in file handles: an open of an earlier session is not released here */
+	double timeout_s;
+	struct fuse_session *se;
+	bool swallow; /* the answer to a re-fed INIT is not for the kernel */
+	struct cwfuse_journal *journal;
+
+	pthread_mutex_t lock; /* guards the free slots */
+	pthread_cond_t slot_freed;
+	unsigned int free[CWFUSE_SLOTS], nfree;
+	unsigned int nparked; /* taken off the retry list for good: the next daemon runs them */
+	struct cwfuse_req reqs[CWFUSE_SLOTS];
+
+	pthread_t threads[CWFUSE_THREADS_MAX];
+	unsigned int nthreads;
+	atomic_uint nrunning;
+	atomic_bool stopping;  /* read no more */
+	atomic_bool abandoned; /* answer no more: the next daemon will */
+	atomic_bool gone;      /* unmounted */
+
+	pthread_mutex_t cred_lock;
+	struct cwfuse_cred_entry creds[CWFUSE_CRED_ENTRIES];
+};
+
+/* --- cwfuse_journal.c ---------------------------------------------------------------------------- */
+/* cwfuse_journal_new - a fresh one in anonymous memory. result: descriptor or negative errno */
+int cwfuse_journal_new(struct cwfuse_journal **out) CW_MUST_CHECK;
+/* cwfuse_journal_map - one that came back; fd borrowed. -EINVAL if it is not one of ours. */
+int cwfuse_journal_map(int fd, struct cwfuse_journal **out) CW_MUST_CHECK;
+void cwfuse_journal_unmap(struct cwfuse_journal *j);
+/* cwfuse_journal_slot - the memory of slot i. */
+uint8_t *cwfuse_journal_slot(struct cwfuse_journal *j, unsigned int i);
+/* cwfuse_journal_left - length of the request that slot i holds unanswered, 0 = none. */
+size_t cwfuse_journal_left(struct cwfuse_journal *j, unsigned int i);
+
+/* --- cwfuse_session.c ---------------------------------------------------------------------------- */
+/* cwfuse_session_new - serve a mount.
+ * args:   fuse_fd and journal taken (also on error); share borrowed
+ * result: 0 and *out, threads run; negative errno. ctx: server thread */
+int cwfuse_session_new(struct cwfuse_server *server, struct cw_share *share, int fuse_fd,
+    struct cwfuse_journal *journal, double timeout_s, struct cwfuse_session **out) CW_MUST_CHECK;
+/* cwfuse_session_halt - read no more requests; the threads end without an event of the kernel's. */
+void cwfuse_session_halt(struct cwfuse_session *s);
+/* cwfuse_session_idle - are all requests answered? */
+bool cwfuse_session_idle(struct cwfuse_session *s);
+/* cwfuse_session_free - after halt; idle. Closes the descriptor. */
+void cwfuse_session_free(struct cwfuse_session *s);
+void cwfuse_slot_put(struct cwfuse_session *s, unsigned int slot);
+/* cwfuse_req_here - the request that this thread is handing to libfuse; the caller takes it over. */
+struct cwfuse_req *cwfuse_req_here(void);
+
+/* --- cwfuse_server.c ----------------------------------------------------------------------------- */
+/* cwfuse_server_retry - run r's op again in a while. any thread */
+void cwfuse_server_retry(struct cwfuse_server *server, struct cwfuse_req *r);
+/* cwfuse_server_wake - a session ended. any thread */
+void cwfuse_server_wake(struct cwfuse_server *server);
+
+/* --- cwfuse_req.c -------------------------------------------------------------------------------- */
+/* cwfuse_begin - fill in a request for an op on ino with the caller's credentials.
+ * result: NULL when it was answered with an error already */
+struct cwfuse_req *cwfuse_begin(fuse_req_t req, fuse_ino_t ino, enum cw_opcode code);
+/* cwfuse_as_opener - what open(2) allowed needs no second check: run as the superuser. */
+void cwfuse_as_opener(struct cwfuse_req *r);
+/* cwfuse_submit - run r->op, then step(r). */
+void cwfuse_submit(struct cwfuse_req *r, void (*step)(struct cwfuse_req *r));
+/* cwfuse_next - reset r->op to another op on ino; credentials are kept. */
+void cwfuse_next(struct cwfuse_req *r, enum cw_opcode code, uint64_t ino);
+/* cwfuse_rerun - the server's timer: submit again, or give up when interrupted. */
+void cwfuse_rerun(struct cwfuse_req *r);
+/* cwfuse_end - r was answered. */
+void cwfuse_end(struct cwfuse_req *r);
+/* Answers: all end r. err is 0 or negative. */
+void cwfuse_reply_err(struct cwfuse_req *r, int err);
+void cwfuse_reply_entry(struct cwfuse_req *r, const struct cw_attr *a);
+void cwfuse_reply_attr(struct cwfuse_req *r, const struct cw_attr *a);
+uint8_t *cwfuse_data(struct cwfuse_req *r); /* CWFUSE_DATA bytes for an answer; not for WRITE */
+void cwfuse_fill_stat(const struct cw_attr *a, struct stat *st);
+void cwfuse_fill_entry(
+    const struct cwfuse_session *s, const struct cw_attr *a, struct fuse_entry_param *e);
+
+/* --- cwfuse_cred.c ------------------------------------------------------------------------------- */
+/* cwfuse_cred - user, group and supplementary groups of the caller; groups are kept for a second. */
+void cwfuse_cred(struct cwfuse_session *s, fuse_req_t req, struct cw_cred *out);
+
+/* --- cwfuse_ops.c, cwfuse_open.c ------------------------------------------------------------------ */
+extern const struct fuse_lowlevel_ops cwfuse_ops;
+void cwfuse_op_create(
+    fuse_req_t req, fuse_ino_t dir, const char *name, mode_t mode, struct fuse_file_info *fi);
+void cwfuse_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void cwfuse_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void cwfuse_op_read(
+    fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void cwfuse_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+    struct fuse_file_info *fi);
+void cwfuse_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+
+/* --- cwfuse_status.c ------------------------------------------------------------------------------ */
+/* cwfuse_errno - what the kernel is told for a result of the core.
+ * args:   err 0 or negative
+ * result: 0 or a positive errno
+ * ctx:    any thread. source: fuse_reply_err(3): "error value, or zero" */
+int cwfuse_errno(int err);
+/* cwfuse_wait_ms - is err a "not now", and for how long in all is the op tried again before the caller
+ * gets it? result: 0 = not at all; UINT64_MAX = for ever */
+uint64_t cwfuse_wait_ms(int err);
+
+#endif
