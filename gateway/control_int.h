@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control_int.h - private to control*.c. */
+#ifndef GATEWAY_CONTROL_INT_H
+#define GATEWAY_CONTROL_INT_H
+
+#include <pthread.h>
+
+#include "gateway/base/workq.h"
+#include "gateway/control.h"
+
+/* What an event says about its share. Never changes, so it is read without a lock. */
+struct share_names {
+	struct control *control;
+	char *id, *arn, *gateway_arn, *bucket, *location_arn, *prefix;
+};
+
+struct control {
+	pthread_mutex_t lock;
+	const struct cw_config *conf;
+	struct cache *cache;
+	struct s3_client *s3;
+	struct state *state;
+	struct workq *workq; /* what waits for the bucket */
+	char appliance_id[CONTROL_UUID_LEN];
+	uint64_t started_ms;
+	uint32_t next_space_id;
+	bool closing;
+	struct list gateways, shares;
+	json_t *disks; /* name -> gateway id */
+};
+
+/* controli_row_string - member of a row; "" if absent. */
+const char *controli_row_string(const json_t *row, const char *name);
+struct control_share *controli_share_by_id(struct control *c, const char *id); /* locked */
+int controli_gateways_load(struct control *c);
+int controli_shares_load(struct control *c);
+void controli_shares_close(struct control *c);
+void controli_shares_reload(struct control *c); /* locked */
+int controli_disks_load(struct control *c);
+int controli_notify_load(struct control *c);
+/* controli_share_event - env.event of every share; takes no lock but the event log's. any lock state */
+void controli_share_event(void *arg, struct cw_share *s, const char *type, const char *json);
+/* controli_share_detail - json taken, with the share's names put in. Only immutable parts are read. */
+json_t *controli_share_detail(const struct share_names *n, json_t *json);
+/* controli_submit - run fn(c, id) on the control work queue. any lock state */
+void controli_submit(
+    struct control *c, const char *id, void (*fn)(struct control *c, const char *id));
+
+#endif
