@@ -21,33 +21,38 @@ enum node_flags {
 	/* persistent (index_node.flags) */
 	NODE_LISTED = 1u << 0,	     /* directory: every name of the bucket is known */
 	NODE_META_UNKNOWN = 1u << 1, /* attributes are LIST's and defaults; HEAD has not told yet */
-	NODE_SUBTREE_MOVED = 1u << 2, /* directory renamed: keys below may differ from their paths */
-	NODE_NO_MARKER = 1u << 3,    /* directory known from a common prefix only: no "dir/" object */
-	NODE_CONFLICT = 1u << 4,     /* a conflict copy */
+	NODE_SUBTREE_MOVED =
+	    1u << 2,		  /* directory renamed: keys below may differ from their paths */
+	NODE_NO_MARKER = 1u << 3, /* directory known from a common prefix only: no "dir/" object */
+	NODE_CONFLICT = 1u << 4,  /* a conflict copy */
 	NODE_PERSISTENT = (1u << 8) - 1,
 	/* memory only */
-	NODE_CHANGED = 1u << 8,	 /* on share->changed: row goes into the next commit */
-	NODE_REMOVED = 1u << 9,	 /* out of the tree; kept for an open handle, I/O or sync */
-	NODE_HEADING = 1u << 10, /* HEAD under way */
-	NODE_LISTING = 1u << 11, /* LIST under way */
-	NODE_STORED = 1u << 12,	 /* a row exists in the index */
+	NODE_CHANGED = 1u << 8,	   /* on share->changed: row goes into the next commit */
+	NODE_REMOVED = 1u << 9,	   /* out of the tree; kept for an open handle, I/O or sync */
+	NODE_HEADING = 1u << 10,   /* HEAD under way */
+	NODE_LISTING = 1u << 11,   /* LIST under way */
+	NODE_STORED = 1u << 12,	   /* a row exists in the index */
+	NODE_DYING = 1u << 13,	   /* removed; its memory goes when the cache lets go of its file */
+	NODE_DISCARDED = 1u << 14, /* removed; its local data were given back */
 };
 
-struct remote { /* what the bucket holds for the node, as far as we know */
-	char *key;  /* NULL = nothing */
+struct remote {	   /* what the bucket holds for the node, as far as we know */
+	char *key; /* NULL = nothing */
 	char *etag;
 	uint64_t size;
 	int64_t mtime_ns;
 	uint64_t data_seq, attr_seq;
 };
 
-struct dir { /* the part only directories have */
+struct dir {		       /* the part only directories have */
 	struct node **entries; /* sorted by cookie; NULL = hole left by a removal */
+	uint64_t *cookies;     /* of entries, holes too, so that a search needs no node */
 	uint32_t n, cap, nholes;
+	uint32_t max_below; /* no key below is longer than the directory's own plus this */
 	uint32_t nchildren, nsubdirs;
 	uint64_t next_cookie;
-	uint64_t listed_at_ms;	/* clock_mono_ms of the last full listing, for the TTL */
-	struct list waiters;	/* cw_op waiting for the listing */
+	uint64_t listed_at_ms; /* clock_mono_ms of the last full listing, for the TTL */
+	struct list waiters;   /* cw_op waiting for the listing */
 };
 
 struct sync_job;
@@ -62,8 +67,8 @@ struct node {
 	uint32_t gen;
 	uint32_t flags;
 	uint32_t mode, uid, gid;
-	uint32_t nopen;	 /* CW_OPEN without CW_RELEASE */
-	uint32_t nrefs;	 /* I/O or sync holds it */
+	uint32_t nopen; /* CW_OPEN without CW_RELEASE */
+	uint32_t nrefs; /* I/O or sync holds it */
 	uint64_t size;
 	uint64_t cookie; /* place in the parent's entries */
 	int64_t atime_ns, mtime_ns, ctime_ns;
@@ -73,14 +78,15 @@ struct node {
 	uint64_t changed_ms;	/* mono time of the last change, for the settle delay */
 	struct remote remote;
 	union {
-		struct dir *dir;	 /* S_ISDIR */
-		struct cache_file *file; /* S_ISREG; NULL = no local data and base_limit = remote.size */
-		char *target;		 /* S_ISLNK; NULL = not fetched yet */
+		struct dir *dir; /* S_ISDIR */
+		struct cache_file
+		    *file;    /* S_ISREG; NULL = no local data and base_limit = remote.size */
+		char *target; /* S_ISLNK; NULL = not fetched yet */
 	} u;
-	struct list changed_link; /* share->changed */
-	struct list sync_link;	  /* share->sync queues; self-linked when in sync */
+	struct list changed_link;  /* share->changed */
+	struct list sync_link;	   /* share->sync queues; self-linked when in sync */
 	struct list *head_waiters; /* cw_op waiting for HEAD; allocated on demand */
-	struct sync_job *job;	  /* under way in the reconciler */
+	struct sync_job *job;	   /* under way in the reconciler */
 };
 
 struct tomb {
@@ -102,16 +108,25 @@ struct cw_share {
 	struct cache_space *space;
 	struct objstore *store;
 	struct node *root;
+	uint64_t root_ino; /* root's, readable without the lock */
+	uint32_t root_gen;
 	struct node **by_ino, **by_name;
 	uint32_t nbuckets_ino, nbuckets_name;
 	uint64_t nnodes;
 	struct list changed;	/* nodes whose rows go into the next commit */
 	struct list collecting; /* nodes whose rows are in the commit under way */
 	struct list dead;	/* removed nodes whose deletion is to be written */
+	struct list
+	    orphans; /* removed nodes with nothing left to write, kept in memory by a user */
 	uint64_t write_verf;
 	struct sync *sync;
-	unsigned int nrefs, nops;
-	bool closing;
+	unsigned int nrefs, nops, nfetching; /* atomic */
+	bool closing;			     /* atomic; set locked: no op parks afterwards */
+	uint64_t hash_seed;
+	/* Settings by version: `conf` borrows the strings of the newest; older ones are kept until the
+	 * share is freed, because their readers take no lock. The same goes for replaced stores. */
+	struct share_conf_version *versions;
+	struct share_old_store *old_stores;
 	struct list share_link;
 };
 
@@ -134,11 +149,13 @@ struct node *node_child(struct cw_share *s, struct node *dir, const char *name, 
 struct node *node_new(struct cw_share *s, uint32_t mode);
 /* node_attach, node_detach - enter into / take out of a directory (hash, entries, counts). Times and
  * sequence numbers are the caller's business. */
-void node_attach(struct cw_share *s, struct node *dir, struct node *n, const char *name, size_t len);
+void node_attach(
+    struct cw_share *s, struct node *dir, struct node *n, const char *name, size_t len);
 void node_detach(struct cw_share *s, struct node *n);
 /* node_remove - detach n for good: NODE_REMOVED, its row is deleted by the next commit, its memory
  * freed when nopen, nrefs and I/O are gone. Duties in the bucket are sync_removed()'s. */
 void node_remove(struct cw_share *s, struct node *n);
+/* node_ref, node_unref - keep a node's memory while the lock is let go. */
 void node_ref(struct node *n);
 void node_unref(struct cw_share *s, struct node *n);
 /* node_changed - row must be written by the next commit. */
@@ -150,11 +167,22 @@ int node_key(const struct cw_share *s, const struct node *n, char *buf);
 bool node_key_fits(const struct cw_share *s, const struct node *dir, size_t name_len, bool is_dir);
 int node_path(const struct node *n, char *buf, size_t cap); /* "/a/b" for people */
 void node_attr(const struct cw_share *s, const struct node *n, struct cw_attr *out);
+/* node_touch - stamp ctime, strictly later than before, and mtime with it when with_mtime. */
+void node_touch(struct node *n, bool with_mtime);
+/* node_maybe_free - free a removed node that nobody holds any more. */
+void node_maybe_free(struct cw_share *s, struct node *n);
+/* dir_first_after - index into dir->entries of the first live entry with a cookie > cookie; dir->n when
+ * there is none. */
+uint32_t dir_first_after(const struct dir *d, uint64_t cookie);
 /* node_file - the cache file of a regular node, made on demand. */
 struct cache_file *node_file(struct cw_share *s, struct node *n);
 /* node_load - rebuild the tree from the index; start-up. */
 int node_load(struct cw_share *s);
 void node_free_all(struct cw_share *s);
+/* share_store - the store in use now; any lock state. */
+struct objstore *share_store(struct cw_share *s);
+/* share_fail_parked - complete every parked op with err (the share closes). */
+void share_fail_parked(struct cw_share *s, int err);
 extern const struct cache_owner_ops share_cache_ops; /* share_cache.c: collect, fetch, ... */
 
 /* --- what ops ask of the bucket (remote_list.c, remote_head.c); locked -------------------------- */
@@ -177,14 +205,16 @@ void op_fail(struct cw_op *op, int err);
 void sync_data_changed(struct cw_share *s, struct node *n); /* after n->data_seq++ */
 void sync_attr_changed(struct cw_share *s, struct node *n); /* after n->attr_seq++ */
 void sync_created(struct cw_share *s, struct node *n);
-void sync_removed(struct cw_share *s, struct node *n); /* before node_remove(): leaves a tombstone */
+void sync_removed(
+    struct cw_share *s, struct node *n); /* before node_remove(): leaves a tombstone */
 void sync_renamed(struct cw_share *s, struct node *n); /* after it hangs at its new place */
 /* sync_committed - COMMIT or a stable write said the client wants it kept: settle sooner. */
 void sync_committed(struct cw_share *s, struct node *n);
 /* sync_collect - tombstones, uploads: rows for the commit. */
 void sync_collect(struct cw_share *s, struct index_txn *txn);
 void sync_collected(struct cw_share *s, int err); /* unlocked */
-int sync_open(struct cw_share *s);  /* start-up, after node_load: duties re-queued, threads started */
+int sync_open(
+    struct cw_share *s); /* start-up, after node_load: duties re-queued, threads started */
 void sync_close(struct cw_share *s); /* stop, waiting for requests under way */
 
 #endif

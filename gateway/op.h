@@ -76,7 +76,7 @@ enum cw_opcode {
 	CW_WRITE,    /* node, offset, count, buf, stable -> count, wcc[0] */
 	CW_CREATE,   /* dir, name, sattr, create_mode, verf -> attr, wcc[0] = dir */
 	CW_MKDIR,    /* dir, name, sattr -> attr, wcc[0] */
-	CW_SYMLINK,  /* dir, name, target, sattr -> attr, wcc[0] */
+	CW_SYMLINK,  /* dir, name, target in name2, sattr -> attr, wcc[0] */
 	CW_REMOVE,   /* dir, name -> wcc[0] */
 	CW_RMDIR,    /* dir, name -> wcc[0] */
 	CW_RENAME,   /* dir, name -> dir2, name2; wcc[0] = dir, wcc[1] = dir2 */
@@ -90,7 +90,7 @@ enum cw_opcode {
 
 #define CW_MAY_READ 1u
 #define CW_MAY_WRITE 2u
-#define CW_MAY_EXEC 4u   /* execute a file, search a directory */
+#define CW_MAY_EXEC 4u	 /* execute a file, search a directory */
 #define CW_MAY_DELETE 8u /* ACCESS3_DELETE: remove entries of a directory */
 
 enum cw_create_mode { CW_CREATE_UNCHECKED, CW_CREATE_GUARDED, CW_CREATE_EXCLUSIVE };
@@ -115,9 +115,11 @@ struct cw_op {
 	uint32_t gen;  /* of ino; 0 = do not check (FUSE) */
 	uint64_t ino2; /* RENAME target directory */
 	uint32_t gen2;
-	const char *name, *name2; /* NUL-terminated; may not hold '/'; checked here */
+	const char *name, *name2; /* NUL-terminated; may not hold '/'; checked here.
+				   * SYMLINK: name2 is the target */
 	struct cw_sattr sattr;
-	bool has_guard; /* SETATTR: guard_ctime_ns must match, else -ESTALE class ERR: result -ETIME */
+	bool
+	    has_guard; /* SETATTR: guard_ctime_ns must match, else -ESTALE class ERR: result -ETIME */
 	int64_t guard_ctime_ns;
 	enum cw_create_mode create_mode;
 	uint64_t verf;
@@ -126,14 +128,17 @@ struct cw_op {
 	uint32_t count; /* READ, WRITE: at most 1 MiB + 4 KiB */
 	void *buf;	/* READ, READLINK destination; WRITE source */
 	bool stable;	/* WRITE: reply only when durable */
-	bool is_owner_ok; /* READ/WRITE: the file's owner may, whatever the mode (NFS has no open) */
+	bool
+	    is_owner_ok; /* READ, WRITE, SETATTR of the size: the file's owner may, whatever the mode
+			   * (NFS has no open) */
 	uint64_t cookie; /* READDIR: entries behind it; 0 = from the start, "." and ".." first */
 	bool want_attrs;
 	/* emit - called for each entry, locked: encode and return true, or false when full (entry is
 	 * not consumed). Must not block or submit. On a re-run it starts again after emit_reset. */
 	bool (*emit)(struct cw_op *op, const struct cw_dirent *e);
 	void (*emit_reset)(struct cw_op *op);
-	struct loop *loop; /* where done() runs; NULL = any thread, and blocking on disk is allowed */
+	struct loop
+	    *loop; /* where done() runs; NULL = any thread, and blocking on disk is allowed */
 	void (*done)(struct cw_op *op);
 	void *ctx;
 
@@ -159,6 +164,7 @@ struct cw_op {
 	uint64_t started_ns;
 	unsigned int runs, stage;
 	int pending_result;
+	void *call; /* cw_call()'s */
 };
 
 #define EBADCOOKIE 10100 /* private: cookie of no entry that ever was */

@@ -28,9 +28,9 @@ struct cw_client_net { /* one ClientList entry; IPv4 or IPv6 */
 
 /* Settings of a share; strings owned by the struct. Defaults as the AWS API has them. */
 struct cw_share_conf {
-	char *name;   /* export is /name */
+	char *name; /* export is /name */
 	char *bucket;
-	char *prefix; /* "" or ends in '/' */
+	char *prefix;		     /* "" or ends in '/' */
 	char *default_storage_class; /* as S3 wants it: STANDARD, INTELLIGENT_TIERING, ... */
 	char *object_acl;	     /* canned ACL, default "private" */
 	char *sse;		     /* NULL, "AES256", "aws:kms", "aws:kms:dsse" */
@@ -42,8 +42,8 @@ struct cw_share_conf {
 	uint32_t file_mode, dir_mode; /* permission bits for objects without metadata: 0666, 0777 */
 	uint32_t owner_id, group_id;  /* 65534 */
 	uint32_t cache_stale_timeout_s; /* 0 = off */
-	uint32_t settle_ms;	/* quiet time before an upload; 0 = default 1,000 */
-	uint32_t max_age_ms;	/* dirty longer than this is uploaded although busy; 0 = 60,000 */
+	uint32_t settle_ms;		/* quiet time before an upload; 0 = default 1,000 */
+	uint32_t max_age_ms;	  /* dirty longer than this is uploaded although busy; 0 = 60,000 */
 	uint32_t notify_settle_s; /* NotificationPolicy; 0 = no upload events */
 	enum cw_conflict_policy conflict_policy;
 	bool meta_4digit; /* write file-permissions as 0644, not 0100644 */
@@ -57,7 +57,7 @@ int cw_share_conf_check(const struct cw_share_conf *c, char *err_text, size_t er
 
 struct cw_share_env { /* what a share lives in; wired by the engine */
 	struct cache *cache;
-	struct objstore *store; /* owned by the share from cw_share_open on */
+	struct objstore *store;	  /* owned by the share from cw_share_open on */
 	const char *appliance_id; /* marks our own uploads */
 	void (*event)(void *arg, struct cw_share *s, const char *type, const char *json);
 	void *event_arg;
@@ -80,8 +80,9 @@ int cw_share_reconfigure(struct cw_share *s, const struct cw_share_conf *conf);
 void cw_share_replace_store(struct cw_share *s, struct objstore *store);
 
 uint32_t cw_share_id(const struct cw_share *s);
-const struct cw_share_conf *cw_share_conf(const struct cw_share *s); /* valid while caller holds a ref */
-uint64_t cw_share_root(const struct cw_share *s);		     /* ino of the root directory */
+const struct cw_share_conf *cw_share_conf(
+    const struct cw_share *s);			  /* valid while caller holds a ref */
+uint64_t cw_share_root(const struct cw_share *s); /* ino of the root directory */
 uint32_t cw_share_root_gen(const struct cw_share *s);
 uint64_t cw_share_write_verf(const struct cw_share *s);
 
@@ -104,12 +105,12 @@ int cw_client_net_parse(const char *text, struct cw_client_net *out);
 
 /* --- sync: what the control plane asks (sync.c) ------------------------------------------------- */
 struct cw_share_status {
-	bool available;		  /* store answers */
-	char reason[256];	  /* why not */
+	bool available;	  /* store answers */
+	char reason[256]; /* why not */
 	uint64_t nodes, files;
-	uint64_t pending_files;	  /* nodes with a duty: content, attributes, name, deletion */
+	uint64_t pending_files; /* nodes with a duty: content, attributes, name, deletion */
 	uint64_t pending_bytes;
-	int64_t oldest_dirty_ns;  /* real time since when the oldest duty stands; 0 = none */
+	int64_t oldest_dirty_ns; /* real time since when the oldest duty stands; 0 = none */
 	uint64_t failing_files;
 	uint64_t uploaded_bytes, uploaded_objects; /* since start */
 	uint64_t conflicts;

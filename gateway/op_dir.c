@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* op_dir.c - READDIR. */
+#include <sys/stat.h>
+
+#include "gateway/dir.h"
+#include "gateway/op_int.h"
+#include "gateway/perm.h"
+
+static bool
+emit_one(struct cw_op *op, const struct node *n, const char *name, size_t len, uint64_t cookie,
+    bool *is_unknown)
+{
+	struct cw_dirent e = {.ino = n->ino, .cookie = cookie, .name = name, .name_len = len};
+	struct cw_attr attr;
+
+	if (op->want_attrs && (n->flags & NODE_META_UNKNOWN)) {
+		*is_unknown = true;
+	} else if (op->want_attrs) {
+		node_attr(op->share, n, &attr);
+		e.attr = &attr;
+	}
+	return op->emit(op, &e);
+}
+
+/* emit_dots - "." and ".." behind cookie. result: false when full */
+static bool
+emit_dots(struct cw_op *op, const struct node *dir, bool *is_unknown)
+{
+	const struct node *up = dir->parent != NULL ? dir->parent : dir;
+
+	if (op->cookie < DIR_COOKIE_DOT && !emit_one(op, dir, ".", 1, DIR_COOKIE_DOT, is_unknown))
+		return false;
+	if (op->cookie < DIR_COOKIE_DOTDOT &&
+	    !emit_one(op, up, "..", 2, DIR_COOKIE_DOTDOT, is_unknown))
+		return false;
+	return true;
+}
+
+int
+op_readdir(struct cw_op *op)
+{
+	struct cw_share *s = op->share;
+	bool is_unknown = false, dots_unknown = false;
+	struct node *dir, *n;
+	struct dir *d;
+	uint32_t i;
+	int r = op_dir(op, op->ino, op->gen, &dir);
+
+	if (r != 0)
+		return r;
+	op_set_attr(op, dir);
+	r = perm_check(dir, &op->cred, CW_MAY_READ);
+	if (r < 0)
+		return r;
+	d = dir->u.dir;
+	if (!(dir->flags & NODE_REMOVED) && remote_need_listing(s, dir, op))
+		return OP_PENDING;
+	if (op->cookie >= d->next_cookie)
+		return -EBADCOOKIE;
+	if (!emit_dots(op, dir, &dots_unknown))
+		return 0;
+	for (i = dir_first_after(d, op->cookie); i < d->n; i++) {
+		n = d->entries[i];
+		if (n != NULL && !emit_one(op, n, n->name, n->name_len, n->cookie, &is_unknown))
+			break;
+	}
+	op->eof = i == d->n;
+	if (is_unknown)
+		remote_prefetch_meta(s, dir, op->cookie);
+	return 0;
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * op_io.c - ops on content: READ WRITE COMMIT OPEN RELEASE.
+ *
+ * A READ that the cache holds runs through on the submitter's stack: check under the lock, cache_read(),
+ * account under the lock; nothing is allocated.  The node is held (nrefs) while the lock is let go.
+ *
+ * The write verifier in the answer to a WRITE is the one from before its bytes were taken, in the answer
+ * to a COMMIT the one from after the commit: so whatever a failed fsync lost lies between two answers
+ * with different verifiers, and the client sends it again.
+ */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "gateway/base/clock.h"
+#include "gateway/base/strbuf.h"
+#include "gateway/op_int.h"
+#include "gateway/perm.h"
+
+#define PRECONDITION_RUNS 4
+#define ATIME_LAZY_NS (24ll * 3600 * 1000000000)
+
+static int
+file_begin(struct cw_op *op, struct node **out)
+{
+	struct node *n;
+	int r = op_node_meta(op, op->ino, op->gen, &n);
+
+	if (r != 0)
+		return r;
+	*out = n;
+	if (S_ISDIR(n->mode))
+		return -EISDIR;
+	return S_ISREG(n->mode) ? 0 : -EINVAL;
+}
+
+static void
+io_fill(struct cw_op *op, struct node *n, enum cw_io_op code, uint32_t count)
+{
+	struct cw_io *io = &op->io;
+
+	memset(io, 0, sizeof(*io));
+	io->op = code;
+	io->flags = op->loop != NULL ? CW_IO_NOWAIT : 0;
+	io->file = node_file(op->share, n);
+	io->off = op->offset;
+	io->len = count;
+	io->buf = op->buf;
+	io->size = n->size;
+	io->done = op_io_done;
+	io->ctx = op;
+	op->node = n;
+	node_ref(n);
+}
+
+/* --- READ -------------------------------------------------------------------------------------- */
+
+/* touch_atime - as relatime does: only when older than the last change, or than a day. In memory and, at
+ * some time, in the row; the bucket hears of it with the next real change. */
+static void
+touch_atime(struct cw_share *s, struct node *n)
+{
+	int64_t now;
+
+	if (n->atime_ns > n->mtime_ns && n->atime_ns > n->ctime_ns &&
+	    n->atime_ns > (now = clock_real_ns()) - ATIME_LAZY_NS)
+		return;
+	now = clock_real_ns();
+	if (now <= n->mtime_ns)
+		now = n->mtime_ns + 1;
+	if (now <= n->ctime_ns)
+		now = n->ctime_ns + 1;
+	n->atime_ns = now;
+	node_changed(s, n);
+}
+
+/* wait_for_facts - a read met another object than the tree knows: wait until it is known what is there. */
+static bool
+wait_for_facts(struct cw_op *op, struct node *n)
+{
+	if (op->stage == 0 || !(n->flags & NODE_HEADING))
+		return false;
+	if (n->head_waiters == NULL) {
+		n->head_waiters = xmalloc(sizeof(*n->head_waiters));
+		list_init(n->head_waiters);
+	}
+	list_add_tail(n->head_waiters, &op->link);
+	return true;
+}
+
+int
+op_read_begin(struct cw_op *op)
+{
+	uint32_t count = op->count < OP_IO_MAX ? op->count : OP_IO_MAX;
+	struct node *n;
+	int r = file_begin(op, &n);
+
+	if (r != 0)
+		return r;
+	op_set_attr(op, n);
+	r = perm_check_io(n, &op->cred, CW_MAY_READ, op->is_owner_ok);
+	if (r < 0)
+		return r;
+	if (wait_for_facts(op, n))
+		return OP_PENDING;
+	if (op->offset >= n->size) {
+		op->eof = true;
+		return 0;
+	}
+	if (count > n->size - op->offset)
+		count = (uint32_t)(n->size - op->offset);
+	if (count == 0)
+		return 0;
+	io_fill(op, n, CW_IO_READ, count);
+	return OP_IO;
+}
+
+static int
+read_result(struct cw_op *op, struct node *n, int result)
+{
+	if (result == -ERR_PRECONDITION) {
+		op->stage++;
+		return op->stage < PRECONDITION_RUNS ? OP_RERUN : -EIO;
+	}
+	if (result < 0)
+		return result;
+	op->count_done = op->io.len;
+	op->eof = op->offset + op->io.len >= n->size;
+	touch_atime(op->share, n);
+	op_set_attr(op, n);
+	return 0;
+}
+
+/* --- WRITE ------------------------------------------------------------------------------------- */
+
+/* written - the bytes are in place: the node follows. locked, in the cache's section that made them so,
+ * hence the wcc data are of exactly this change. */
+static void
+written(struct cw_io *io)
+{
+	struct cw_op *op = io->ctx;
+	struct cw_share *s = op->share;
+	struct node *n = op->node;
+
+	op_wcc_begin(op, 0, n);
+	if (io->off + io->len > n->size)
+		n->size = io->off + io->len;
+	if (op->cred.uid != 0 && (n->mode & (S_ISUID | S_ISGID)))
+		n->mode = perm_drop_suid(n->mode);
+	node_touch(n, true);
+	op_data_changed(s, n);
+	if (op->stable && !(n->flags & NODE_REMOVED) && !s->closing)
+		sync_committed(s, n);
+	op_wcc_end(op, 0, n);
+	op_set_attr(op, n);
+}
+
+int
+op_write_begin(struct cw_op *op)
+{
+	struct node *n;
+	int r = file_begin(op, &n);
+
+	if (r == OP_PENDING || r == -ESTALE)
+		return r;
+	op_wcc_begin(op, 0, n);
+	if (r == 0)
+		r = op_writable(op);
+	if (r == 0)
+		r = perm_check_io(n, &op->cred, CW_MAY_WRITE, op->is_owner_ok);
+	if (r < 0)
+		return r;
+	if (op->count > OP_IO_MAX)
+		return -EINVAL;
+	if (op->offset > OP_FILE_MAX || op->offset + op->count > OP_FILE_MAX)
+		return -EFBIG;
+	op->write_verf = cw_share_write_verf(op->share);
+	if (op->count == 0) {
+		op_set_attr(op, n);
+		return 0;
+	}
+	io_fill(op, n, CW_IO_WRITE, op->count);
+	op->io.written = written;
+	return OP_IO;
+}
+
+static int
+write_result(struct cw_op *op, int result)
+{
+	if (result == -ERR_PRECONDITION) {
+		op->stage++;
+		return op->stage < PRECONDITION_RUNS ? OP_RERUN : -EIO;
+	}
+	if (result < 0)
+		return result;
+	op->count_done = op->count;
+	return op->stable ? OP_DURABLE : 0;
+}
+
+int
+op_io_result(struct cw_op *op, int result)
+{
+	struct node *n = op->node;
+	int r = op->code == CW_READ ? read_result(op, n, result) : write_result(op, result);
+
+	op->node = NULL;
+	node_unref(op->share, n);
+	return r;
+}
+
+/* --- COMMIT, OPEN, RELEASE --------------------------------------------------------------------- */
+
+/* is_durable - is there nothing of n that only memory knows? */
+static bool
+is_durable(const struct node *n)
+{
+	if (!list_empty(&n->changed_link))
+		return false;
+	return n->u.file == NULL || (n->u.file->dirty_bytes == 0 && n->u.file->nwriters == 0);
+}
+
+int
+op_commit(struct cw_op *op)
+{
+	struct node *n;
+	int r = file_begin(op, &n);
+
+	if (r == OP_PENDING || r == -ESTALE)
+		return r;
+	op_wcc_begin(op, 0, n);
+	if (r < 0)
+		return r;
+	op_set_attr(op, n);
+	if (n->flags & NODE_REMOVED)
+		return 0; /* no crash can ask for it */
+	sync_committed(op->share, n);
+	op->write_verf = cw_share_write_verf(op->share);
+	return is_durable(n) ? 0 : OP_DURABLE;
+}
+
+int
+op_open(struct cw_op *op)
+{
+	struct node *n;
+	int r = op_node_meta(op, op->ino, op->gen, &n);
+
+	if (r != 0)
+		return r;
+	if ((op->access & CW_MAY_WRITE) && op_writable(op) < 0)
+		return -EROFS;
+	r = perm_check(n, &op->cred, op->access & (CW_MAY_READ | CW_MAY_WRITE | CW_MAY_EXEC));
+	if (r < 0)
+		return r;
+	n->nopen++;
+	op_set_attr(op, n);
+	return 0;
+}
+
+int
+op_release(struct cw_op *op)
+{
+	struct node *n;
+	int r = op_node(op, op->ino, op->gen, &n);
+
+	if (r < 0)
+		return r;
+	if (n->nopen > 0 && --n->nopen == 0)
+		node_maybe_free(op->share, n);
+	return 0;
+}
