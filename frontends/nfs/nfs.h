@@ -11,11 +11,11 @@
 struct nfs_server;
 
 struct nfs_server_conf {
-	const char *listen;	  /* "address:port"; NFS and MOUNT answer here */
-	const char *mount_listen; /* a second port for MOUNT alone, NULL = none */
-	bool register_rpcbind;	  /* tell a local rpcbind, when one runs */
-	unsigned int loops;	  /* event loops; 0 = default */
-	unsigned int spin_us;	  /* adaptive spinning before sleep; 0 = default */
+	const char *listen;	      /* "address:port"; NFS and MOUNT answer here */
+	const char *mount_listen;     /* a second port for MOUNT alone, NULL = none */
+	bool register_rpcbind;	      /* tell a local rpcbind, when one runs */
+	unsigned int loops;	      /* event loops; 0 = default */
+	unsigned int spin_us;	      /* adaptive spinning before sleep; 0 = default */
 	unsigned int max_connections; /* 0 = 1,024 */
 };
 
