@@ -9,6 +9,8 @@ mount -t sysfs sysfs /sys
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 mount -t tmpfs tmpfs /mnt
+mkdir /mnt/host
+mount -t hostfs -o / none /mnt/host # the host, with what our tmpfs mounts hide
 mount -t devtmpfs dev /dev 2>/dev/null || mount -t tmpfs dev /dev
 [ -e /dev/null ] || mknod -m 666 /dev/null c 1 3
 [ -e /dev/zero ] || mknod -m 666 /dev/zero c 1 5
