@@ -233,8 +233,6 @@ op_symlink(fuse_req_t req, const char *target, fuse_ino_t dir, const char *name)
 		return;
 	r->op.name = name;
 	r->op.name2 = target;
-	r->op.buf = (void *)(uintptr_t)target;
-	r->op.count = (uint32_t)strlen(target);
 	r->op.sattr.mask = CW_SET_MODE;
 	r->op.sattr.mode = 0777;
 	cwfuse_submit(r, made);
