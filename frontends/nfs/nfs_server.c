@@ -466,6 +466,12 @@ nfs_server_start(struct nfs_server *s)
 	return 0;
 }
 
+uint16_t
+nfs_server_port(const struct nfs_server *s)
+{
+	return s->listeners[0].port;
+}
+
 static bool
 all_idle(const struct nfs_server *s)
 {
