@@ -2,6 +2,9 @@
 /*
  * control_disk.c - "disks": directories that the configuration offers for the cache.  A disk's id is
  * made of the appliance's id and the disk's name, so it stays the same for good, used or not.
+ *
+ * The first disk of the configuration takes part in the cache from the start (the index and the
+ * cache must lie somewhere before anybody can call AddCache); the others once they are allocated.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,8 +92,8 @@ control_disk_allocate(
 		if (!d.is_present)
 			return control_fail(e, "DiskDoesNotExist",
 			    "The directory of disk %s does not exist.", d.name);
-		r = cache_add_data_dir(c->cache, d.dir);
-		if (r < 0 && r != -EEXIST && r != -EALREADY)
+		r = i == 0 ? 0 : cache_add_data_dir(c->cache, d.dir);
+		if (r < 0)
 			return control_fail_internal(e, r, d.dir);
 		map = json_deep_copy(c->disks);
 		json_object_set_new(map, d.name, json_string(g->id));
@@ -122,10 +125,15 @@ control_disk_release(struct control *c, const char *gateway_id)
 int
 controli_disks_load(struct control *c)
 {
+	int r = 0;
+
 	c->disks = state_get(c->state, "appliance", "disks");
 	if (!json_is_object(c->disks)) {
 		json_decref(c->disks);
 		c->disks = json_object();
 	}
-	return 0;
+	for (size_t i = 1; i < c->conf->ndisks && r == 0; i++)
+		if (json_object_get(c->disks, c->conf->disks[i].name) != NULL)
+			r = cache_add_data_dir(c->cache, c->conf->disks[i].dir);
+	return r;
 }

@@ -151,11 +151,12 @@ static int
 open_cache(struct engine *e)
 {
 	const struct cw_config *c = e->conf;
-	const char *dirs[CONFIG_DISKS_MAX];
+	const char *first = c->disks[0].dir; /* the others join by AddCache: control_disk.c */
 	char text[512] = "";
 	struct cache_conf conf = {
 	    .index_path = c->cache_index,
-	    .data_dirs = dirs,
+	    .data_dirs = &first,
+	    .ndata_dirs = 1,
 	    .capacity_bytes = c->cache_capacity_bytes,
 	    .dirty_max_bytes = c->cache_dirty_max_bytes,
 	    .flush_interval_ms = (unsigned int)c->cache_flush_interval_ms,
@@ -163,10 +164,8 @@ open_cache(struct engine *e)
 	};
 	int r = make_parent(c->cache_index, 0700);
 
-	for (size_t i = 0; i < c->ndisks && r == 0; i++) {
-		dirs[conf.ndata_dirs++] = c->disks[i].dir;
+	for (size_t i = 0; i < c->ndisks && r == 0; i++)
 		r = make_dir(c->disks[i].dir, 0700);
-	}
 	if (r < 0)
 		return r;
 	r = cache_open(&conf, &e->cache, text, sizeof(text));
