@@ -224,7 +224,7 @@ node_load(struct cw_share *s)
 		s->root = node_new(s, S_IFDIR | 0777);
 		node_changed(s, s->root);
 	}
-	if (r == 0) {
+	if (r == 0 && l.n > 0) {
 		qsort(l.rows, l.n, sizeof(*l.rows), by_cookie);
 		for (i = 0; i < l.n; i++)
 			attach_loaded(&l, l.rows[i].n, l.rows[i].parent);

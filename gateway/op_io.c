@@ -210,13 +210,17 @@ op_io_result(struct cw_op *op, int result)
 
 /* --- COMMIT, OPEN, RELEASE --------------------------------------------------------------------- */
 
-/* is_durable - is there nothing of n that only memory knows? */
+/* is_durable - is there nothing of n that only memory and page cache know? Sealed blocks may be as
+ * un-synced as dirty ones. */
 static bool
 is_durable(const struct node *n)
 {
+	const struct cache_file *f = n->u.file;
+
 	if (!list_empty(&n->changed_link))
 		return false;
-	return n->u.file == NULL || (n->u.file->dirty_bytes == 0 && n->u.file->nwriters == 0);
+	return f == NULL ||
+	       (f->dirty_bytes == 0 && f->sealed_bytes == 0 && !f->has_sealed && f->nwriters == 0);
 }
 
 int

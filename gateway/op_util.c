@@ -211,7 +211,7 @@ op_truncate(struct cw_op *op, struct node *n, uint64_t size)
 	if (is_change) {
 		r = cache_truncate(node_file(s, n), n->size, size);
 		if (r == -EAGAIN) {
-			cache_when_idle(n->u.file, truncate_retry, op);
+			cache_when_quiet(n->u.file, truncate_retry, op);
 			return OP_PENDING;
 		}
 		if (r < 0)

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Content: reads, writes, sizes, times, and files that lost their name while open. */
+#include "tests/unit/share_fixture.h"
+
+static void
+reads_are_clamped_to_the_size(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t ino = fx_create_ok(fx, fx->root, "clamp");
+	char b[16];
+
+	assert_int_equal(fx_read(fx, &fx_root, ino, 0, b, 16), 0);
+	assert_int_equal(fx->op.count_done, 0);
+	assert_true(fx->op.eof);
+	assert_int_equal(fx_write(fx, &fx_root, ino, 3, "abc", 3), 0);
+	assert_int_equal(fx->op.attr.size, 6);
+	assert_int_equal(fx_read(fx, &fx_root, ino, 0, b, 16), 0);
+	assert_int_equal(fx->op.count_done, 6);
+	assert_true(fx->op.eof);
+	assert_memory_equal(b, "\0\0\0abc", 6);
+	assert_int_equal(fx_read(fx, &fx_root, ino, 0, b, 3), 0);
+	assert_false(fx->op.eof);
+	assert_int_equal(fx_read(fx, &fx_root, ino, 6, b, 3), 0);
+	assert_true(fx->op.eof);
+	assert_int_equal(fx->op.count_done, 0);
+	assert_int_equal(fx_read(fx, &fx_root, ino, UINT64_MAX, b, 3), 0);
+	assert_true(fx->op.eof);
+}
+
+static void
+truncate_is_exact_and_what_was_cut_reads_as_zeros(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t ino = fx_create_ok(fx, fx->root, "trunc");
+	char *big = xmalloc(600000), *got = xcalloc(1, 600000);
+	size_t i;
+
+	for (i = 0; i < 600000; i++)
+		big[i] = (char)(i * 7 + 1);
+	assert_int_equal(fx_write(fx, &fx_root, ino, 0, big, 600000), 0);
+	assert_int_equal(fx_truncate(fx, &fx_root, ino, 300001), 0);
+	assert_int_equal(fx->op.attr.size, 300001);
+	assert_int_equal(fx_truncate(fx, &fx_root, ino, 500000), 0);
+	assert_int_equal(fx_read(fx, &fx_root, ino, 0, got, 600000), 0);
+	assert_int_equal(fx->op.count_done, 500000);
+	memset(big + 300001, 0, 600000 - 300001);
+	assert_memory_equal(got, big, 500000);
+	free(big);
+	free(got);
+}
+
+static void
+sizes_beyond_an_object_are_refused(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t ino = fx_create_ok(fx, fx->root, "efbig");
+
+	assert_int_equal(fx_truncate(fx, &fx_root, ino, (5ull << 40) + 1), -EFBIG);
+	assert_int_equal(fx_write(fx, &fx_root, ino, 5ull << 40, "x", 1), -EFBIG);
+	assert_int_equal(fx_write(fx, &fx_root, ino, UINT64_MAX, "x", 1), -EFBIG);
+	assert_int_equal(fx_truncate(fx, &fx_root, ino, 5ull << 40), 0);
+	assert_int_equal(fx_write(fx, &fx_root, ino, (5ull << 40) - 1, "x", 1), 0);
+	assert_int_equal(fx_truncate(fx, &fx_root, ino, 0), 0);
+}
+
+static void
+content_ops_refuse_what_has_none(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t dir = fx_mkdir_ok(fx, fx->root, "dir"), link;
+	char b[4];
+
+	fx_op(fx, CW_SYMLINK, &fx_root, fx->root);
+	fx->op.name = "link";
+	fx->op.name2 = "t";
+	assert_int_equal(cw_call(&fx->op), 0);
+	link = fx->op.attr.ino;
+	assert_int_equal(fx_read(fx, &fx_root, dir, 0, b, 4), -EISDIR);
+	assert_int_equal(fx_write(fx, &fx_root, dir, 0, b, 4), -EISDIR);
+	assert_int_equal(fx_truncate(fx, &fx_root, dir, 0), -EISDIR);
+	assert_int_equal(fx_read(fx, &fx_root, link, 0, b, 4), -EINVAL);
+	assert_int_equal(fx_write(fx, &fx_root, link, 0, b, 4), -EINVAL);
+	assert_int_equal(fx_truncate(fx, &fx_root, link, 0), -EINVAL);
+	assert_int_equal(fx_lookup(fx, &fx_root, link, "x"), -ENOTDIR);
+}
+
+static void
+ctime_always_moves_forward(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t ino = fx_create_ok(fx, fx->root, "ctime");
+	int64_t last = fx->op.attr.ctime_ns;
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		if (i % 2)
+			assert_int_equal(fx_write(fx, &fx_root, ino, 0, "x", 1), 0);
+		else
+			assert_int_equal(fx_chmod(fx, ino, 0644), 0);
+		assert_true(fx->op.attr.ctime_ns > last);
+		last = fx->op.attr.ctime_ns;
+	}
+	assert_true(last - clock_real_ns() < 1000000);
+}
+
+static void
+wcc_of_a_write_frames_it(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t ino = fx_create_ok(fx, fx->root, "wcc");
+	struct cw_attr before = fx->op.attr;
+
+	assert_int_equal(fx_write(fx, &fx_root, ino, 0, "abc", 3), 0);
+	assert_true(fx->op.wcc[0].has_pre && fx->op.wcc[0].has_post);
+	assert_int_equal(fx->op.wcc[0].pre_size, 0);
+	assert_true(fx->op.wcc[0].pre_ctime_ns == before.ctime_ns);
+	assert_int_equal(fx->op.wcc[0].post.size, 3);
+}
+
+static int
+opened(struct fx *fx, enum cw_opcode code, uint64_t ino, uint32_t access)
+{
+	fx_op(fx, code, &fx_root, ino);
+	fx->op.access = access;
+	return cw_call(&fx->op);
+}
+
+static void
+an_unlinked_file_lives_until_it_is_released(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t ino = fx_create_ok(fx, fx->root, "orphan");
+	char b[8];
+
+	assert_int_equal(fx_write(fx, &fx_root, ino, 0, "before", 6), 0);
+	assert_int_equal(opened(fx, CW_OPEN, ino, CW_MAY_READ | CW_MAY_WRITE), 0);
+	assert_int_equal(opened(fx, CW_OPEN, ino, CW_MAY_READ), 0);
+	assert_int_equal(fx_unlink(fx, CW_REMOVE, &fx_root, fx->root, "orphan"), 0);
+	assert_int_equal(fx_lookup(fx, &fx_root, fx->root, "orphan"), -ENOENT);
+	assert_int_equal(fx_write(fx, &fx_root, ino, 6, "!!", 2), 0);
+	assert_int_equal(fx_commit(fx, ino), 0);
+	assert_int_equal(fx_read(fx, &fx_root, ino, 0, b, 8), 0);
+	assert_memory_equal(b, "before!!", 8);
+	assert_int_equal(fx_truncate(fx, &fx_root, ino, 2), 0);
+	assert_int_equal(fx_getattr(fx, ino), 0);
+	assert_int_equal(fx->op.attr.nlink, 0);
+	assert_int_equal(fx->op.attr.size, 2);
+	fx_create_ok(fx, fx->root, "orphan"); /* the name is free */
+	assert_int_equal(opened(fx, CW_RELEASE, ino, 0), 0);
+	assert_int_equal(fx_getattr(fx, ino), 0);
+	assert_int_equal(opened(fx, CW_RELEASE, ino, 0), 0);
+	assert_int_equal(fx_getattr(fx, ino), -ESTALE);
+	assert_int_equal(opened(fx, CW_OPEN, ino, 0), -ESTALE);
+}
+
+static void
+a_file_replaced_by_rename_lives_on_when_open(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t old = fx_create_ok(fx, fx->root, "target");
+	char b[4];
+
+	fx_create_ok(fx, fx->root, "source");
+	assert_int_equal(fx_write(fx, &fx_root, old, 0, "old", 3), 0);
+	assert_int_equal(opened(fx, CW_OPEN, old, CW_MAY_READ), 0);
+	assert_int_equal(fx_rename(fx, &fx_root, fx->root, "source", fx->root, "target"), 0);
+	assert_int_equal(fx_read(fx, &fx_root, old, 0, b, 4), 0);
+	assert_int_equal(fx->op.count_done, 3);
+	assert_memory_equal(b, "old", 3);
+	fx_restart(fx); /* nobody can have it open any more */
+	assert_int_equal(fx_getattr(fx, old), -ESTALE);
+	assert_int_equal(fx_lookup(fx, &fx_root, fx->root, "target"), 0);
+}
+
+static void
+reads_move_atime_lazily(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t ino = fx_create_ok(fx, fx->root, "atime");
+	int64_t first;
+	char b[4];
+
+	assert_int_equal(fx_write(fx, &fx_root, ino, 0, "abc", 3), 0);
+	assert_int_equal(fx_read(fx, &fx_root, ino, 0, b, 3), 0);
+	first = fx->op.attr.atime_ns;
+	assert_true(first > fx->op.attr.mtime_ns);
+	assert_int_equal(fx_read(fx, &fx_root, ino, 0, b, 3), 0);
+	assert_true(fx->op.attr.atime_ns == first);
+	assert_int_equal(fx_write(fx, &fx_root, ino, 0, "abc", 3), 0);
+	assert_int_equal(fx_read(fx, &fx_root, ino, 0, b, 3), 0);
+	assert_true(fx->op.attr.atime_ns > first);
+}
+
+static void
+the_write_verifier_changes_with_every_start(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t ino = fx_create_ok(fx, fx->root, "verf"), verf;
+
+	assert_int_equal(fx_write(fx, &fx_root, ino, 0, "x", 1), 0);
+	verf = fx->op.write_verf;
+	assert_int_equal(fx_commit(fx, ino), 0);
+	assert_true(fx->op.write_verf == verf);
+	assert_int_equal(fx_commit(fx, ino), 0); /* nothing left to do */
+	assert_true(fx->op.write_verf == verf);
+	fx_restart(fx);
+	assert_int_equal(fx_commit(fx, ino), 0);
+	assert_true(fx->op.write_verf != verf);
+}
+
+static void
+statfs_has_room(void **state)
+{
+	struct fx *fx = *state;
+
+	assert_int_equal(cw_call(fx_op(fx, CW_STATFS, &fx_bob, fx->root)), 0);
+	assert_true(fx->op.statfs.free_bytes >= 1ull << 50);
+	assert_true(fx->op.statfs.free_files < fx->op.statfs.total_files);
+}
+
+/* --- from the bucket ---------------------------------------------------------------------------- */
+
+static void
+objects_of_the_bucket_are_read_through(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t dir, ino;
+	char b[16];
+
+	assert_int_equal(fx_lookup(fx, &fx_root, fx->root, "there"), 0);
+	dir = fx->op.attr.ino;
+	assert_int_equal(fx_lookup(fx, &fx_root, dir, "file"), 0);
+	ino = fx->op.attr.ino;
+	assert_int_equal(fx->op.attr.size, 15);
+	assert_int_equal(fx->op.attr.mode & 07777, 0640);
+	assert_int_equal(fx->op.attr.uid, 12);
+	assert_int_equal(fx_read(fx, &fx_root, ino, 5, b, 16), 0);
+	assert_int_equal(fx->op.count_done, 10);
+	assert_memory_equal(b, "the bucket", 10);
+	assert_int_equal(fx_lookup(fx, &fx_root, dir, "none"), -ENOENT);
+}
+
+static void
+a_read_of_an_object_that_was_replaced_gives_the_new_one(void **state)
+{
+	struct fx *fx = *state;
+	uint64_t dir;
+	char b[16];
+
+	assert_int_equal(fx_lookup(fx, &fx_root, fx->root, "there"), 0);
+	dir = fx->op.attr.ino;
+	assert_int_equal(fx_lookup(fx, &fx_root, dir, "file2"), 0);
+	objstore_mem_put(fx->store, "there/file2", "newer", 5, NULL, 0, NULL);
+	assert_int_equal(fx_read(fx, &fx_root, fx->op.attr.ino, 0, b, 16), 0);
+	assert_int_equal(fx->op.count_done, 5);
+	assert_memory_equal(b, "newer", 5);
+}
+
+static int
+bucket_setup(void **state)
+{
+	const struct objstore_meta meta[] = {{"file-permissions", "0100640"}, {"file-owner", "12"}};
+	struct fx *fx;
+
+	fx_setup(state);
+	fx = *state;
+	objstore_mem_put(fx->store, "there/file", "from the bucket", 15, meta, 2, NULL);
+	objstore_mem_put(fx->store, "there/file2", "something", 9, NULL, 0, NULL);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(reads_are_clamped_to_the_size),
+	    cmocka_unit_test(truncate_is_exact_and_what_was_cut_reads_as_zeros),
+	    cmocka_unit_test(sizes_beyond_an_object_are_refused),
+	    cmocka_unit_test(content_ops_refuse_what_has_none),
+	    cmocka_unit_test(ctime_always_moves_forward),
+	    cmocka_unit_test(wcc_of_a_write_frames_it),
+	    cmocka_unit_test(an_unlinked_file_lives_until_it_is_released),
+	    cmocka_unit_test(a_file_replaced_by_rename_lives_on_when_open),
+	    cmocka_unit_test(reads_move_atime_lazily),
+	    cmocka_unit_test(the_write_verifier_changes_with_every_start),
+	    cmocka_unit_test(statfs_has_room),
+	};
+	const struct CMUnitTest bucket_tests[] = {
+	    cmocka_unit_test(objects_of_the_bucket_are_read_through),
+	    cmocka_unit_test(a_read_of_an_object_that_was_replaced_gives_the_new_one),
+	};
+	int r = cmocka_run_group_tests(tests, fx_setup, fx_teardown);
+
+	return r + cmocka_run_group_tests(bucket_tests, bucket_setup, fx_teardown);
+}
