@@ -78,8 +78,10 @@ objstorei_begin(struct objstore_req *req)
 }
 
 void
-objstore_req_clear(struct objstore_req *req)
+objstorei_forget(struct objstore_req *req)
 {
+	bool maybe_applied = req->maybe_applied;
+
 	for (size_t i = 0; i < req->list.n; i++) {
 		free(req->list.entries[i].key);
 		free(req->list.entries[i].upload_id);
@@ -90,6 +92,14 @@ objstore_req_clear(struct objstore_req *req)
 	free(req->meta);
 	if (req->op == OBJ_MPU_PARTS)
 		free(req->parts);
+	objstorei_begin(req);
+	req->maybe_applied = maybe_applied;
+}
+
+void
+objstore_req_clear(struct objstore_req *req)
+{
+	objstorei_forget(req);
 	memset(req, 0, sizeof(*req));
 }
 

@@ -8,6 +8,9 @@
 /* objstorei_begin - clear the results of req before it runs. */
 void objstorei_begin(struct objstore_req *req);
 
+/* objstorei_forget - drop what an answer left in req, before another try. */
+void objstorei_forget(struct objstore_req *req);
+
 /* objstorei_list_add - a cleared entry at the end of list, its key copied from key[0..len). */
 struct objstore_entry *objstorei_list_add(struct objstore_list *list, const char *key, size_t len);
 
