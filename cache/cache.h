@@ -44,6 +44,11 @@ struct chunk;
 struct index_txn;
 struct index;
 struct cache_fetch;
+struct file_waits;
+
+/* cache_failpoint - tests set it before cache_open(): called with the name of each step of commit,
+ * redo, seal, evict and punch just before the step, on the thread that takes it. NULL in production. */
+extern void (*cache_failpoint)(const char *name);
 
 struct cache_conf {
 	const char *index_path;	       /* SQLite file */
@@ -84,9 +89,12 @@ struct cache_file {
 	unsigned int nio;      /* any I/O in flight: the file must not be freed */
 	uint64_t dirty_bytes, sealed_bytes, clean_bytes; /* block-rounded */
 	/* private to the cache: */
-	struct chunk **table;
-	uint32_t table_cap; /* direct table for small files, hash beyond: see chunk.c */
+	struct chunk **table; /* open hash by chunk number, see chunk.c; NULL without chunks */
+	uint32_t table_cap;
 	uint32_t nchunks;
+	uint64_t seal_base_limit; /* base_limit at the moment of the seal; kept in the index (seal) */
+	uint32_t base_gen;	  /* bumped when the base object changes: late fetches are dropped */
+	struct file_waits *waits; /* who waits for seal or idle; NULL when nobody does */
 	struct list parked; /* cw_io waiting for seal, exclusive block or space */
 	uint64_t ra_next, ra_window, ra_end; /* sequential detection */
 };
@@ -185,10 +193,13 @@ void cache_file_discard(struct cache_file *f);
 void cache_file_drop_clean(struct cache_file *f, uint64_t new_base_size);
 /* cache_truncate - new size smaller or larger than old_size; exact to the byte. locked; may write up
  * to one block of zeros to the page cache. result: 0, -EIO, -EAGAIN (a write or an edge block is in
- * flight or must be fetched first: retry through cache_when_idle) */
+ * flight or must be fetched first: retry through cache_when_quiet) */
 int cache_truncate(struct cache_file *f, uint64_t old_size, uint64_t new_size);
 /* cache_when_idle - call fn(arg) once, unlocked, on a worker, when no I/O is in flight on f. locked */
 void cache_when_idle(struct cache_file *f, void (*fn)(void *arg), void *arg);
+
+/* cache_when_quiet - the same when no write is in flight and no seal is being waited for; reads may be. */
+void cache_when_quiet(struct cache_file *f, void (*fn)(void *arg), void *arg);
 
 /* cache_read, cache_write - see struct cw_io. unlocked.
  * result: 0 or an error at once, or -EINPROGRESS: done() will be called */

@@ -50,6 +50,12 @@ struct index_chunk {
 	uint64_t clean_mask, sealed_mask, dirty_mask;
 };
 
+struct index_seal { /* what only a seal under way needs: see struct cache_file.seal_base_limit */
+	uint64_t file_id;
+	uint32_t space;
+	uint64_t base_limit;
+};
+
 struct index_tomb { /* a key to be deleted from the bucket */
 	uint64_t id;
 	uint32_t space;
@@ -71,6 +77,8 @@ void index_txn_del_node(struct index_txn *t, uint64_t ino);
 void index_txn_put_chunk(struct index_txn *t, const struct index_chunk *c);
 void index_txn_del_chunk(struct index_txn *t, uint64_t file_id, uint32_t chunk_no);
 void index_txn_del_file_chunks(struct index_txn *t, uint64_t file_id);
+void index_txn_put_seal(struct index_txn *t, const struct index_seal *s);
+void index_txn_del_seal(struct index_txn *t, uint64_t file_id);
 void index_txn_put_tomb(struct index_txn *t, const struct index_tomb *b);
 void index_txn_del_tomb(struct index_txn *t, uint64_t id);
 void index_txn_put_upload(struct index_txn *t, const struct index_upload *u);
@@ -93,12 +101,27 @@ bool index_txn_empty(const struct index_txn *t);
 /* index_apply - one durable SQLite transaction (synchronous=FULL).
  * result: 0, -EIO, -ENOSPC; on error nothing of t is in the index. ctx: committer (or start-up) */
 int index_apply(struct index *ix, struct index_txn *t) CW_MUST_CHECK;
+/* index_apply_many - the same for n lists in order, all in one SQLite transaction. */
+int index_apply_many(struct index *ix, struct index_txn **txns, size_t n) CW_MUST_CHECK;
+
+/* --- life: cache.c and check.c only --------------------------------------------------------------- */
+/* index_open - open or create; the file stays locked against other processes until index_close().
+ * args:   is_new is set when an empty index was created; err_text gets what is wrong and what to do
+ * result: 0, -EUCLEAN (damaged, foreign or newer), -EBUSY (another process), -ENOSPC, other errno
+ * ctx:    start-up thread */
+int index_open(const char *path, bool create, struct index **out, bool *is_new, char *err_text,
+    size_t err_cap) CW_MUST_CHECK;
+void index_close(struct index *ix);
+/* index_check_integrity - full integrity_check. say() per finding. result: findings or negative errno */
+int index_check_integrity(struct index *ix, void (*say)(void *arg, const char *line), void *arg);
 
 /* --- reading: start-up thread, CLI, or any worker (own connection under a lock) ----------------- */
 int index_each_node(struct index *ix, uint32_t space,
     int (*fn)(void *arg, const struct index_node *n), void *arg);
 int index_each_chunk(struct index *ix, uint32_t space,
     int (*fn)(void *arg, const struct index_chunk *c), void *arg);
+int index_each_seal(struct index *ix, uint32_t space,
+    int (*fn)(void *arg, const struct index_seal *s), void *arg);
 int index_each_tomb(struct index *ix, uint32_t space,
     int (*fn)(void *arg, const struct index_tomb *b), void *arg);
 int index_each_upload(struct index *ix, uint32_t space,

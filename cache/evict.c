@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * evict.c - keep the cache within its capacity, and let writers wait when it is full of dirty data.
+ *
+ * Above 95 % of the capacity the evictor forgets CLEAN slots, least recently used first (second
+ * chance), down to 90 %, from each space in proportion to its clean bytes.  A slot is un-named durably
+ * before it is punched or used again (slot.c).  Nothing DIRTY or SEALED is ever evicted (P7): a write
+ * that would exceed dirty_max is parked here, goes on when uploads have made room, and is given up
+ * after 10 s with -ERR_BACKPRESSURE, which front ends turn into "try again later".
+ */
+#include <stdlib.h>
+#include <time.h>
+
+#include "cache/cache_int.h"
+
+#define SCAN_MAX 4096u /* chunks looked at per locked section */
+#define PUNCH_MAX 65536u
+
+void
+cachei_evict_kick(struct cache *c)
+{
+	pthread_mutex_lock(&c->queue_lock);
+	if (!c->evict_kick) {
+		c->evict_kick = true;
+		pthread_cond_signal(&c->queue_cond);
+	}
+	pthread_mutex_unlock(&c->queue_lock);
+}
+
+static bool
+has_room(struct cache *c)
+{
+	int64_t dirty = c->dirty_bytes + c->reserved_bytes;
+
+	return dirty < (int64_t)c->dirty_max &&
+	    c->dirty_bytes + c->clean_bytes <= (int64_t)(c->capacity + c->capacity / 20);
+}
+
+void
+cachei_space_freed(struct cache *c)
+{
+	bool is_waiting;
+
+	pthread_mutex_lock(&c->queue_lock);
+	is_waiting = !list_empty(&c->queue);
+	pthread_mutex_unlock(&c->queue_lock);
+	if (is_waiting)
+		cachei_evict_kick(c);
+}
+
+void
+cachei_space_wait(struct cw_io *io)
+{
+	struct cache *c = io->file->space->cache;
+
+	io->state = IO_WAIT_SPACE;
+	if (io->started_ns == 0) {
+		io->started_ns = clock_mono_ns();
+		c->parked_writes++;
+	}
+	pthread_mutex_lock(&c->queue_lock);
+	list_add_tail(&c->queue, &io->link);
+	c->evict_kick = true;
+	pthread_cond_signal(&c->queue_cond);
+	pthread_mutex_unlock(&c->queue_lock);
+}
+
+/* queue_run - let parked writes try again, or give up the ones that waited too long. */
+static void
+queue_run(struct cache *c, bool give_up_all)
+{
+	uint64_t now = clock_mono_ns();
+	bool room = has_room(c);
+	struct list *l, *tmp;
+
+	pthread_mutex_lock(&c->queue_lock);
+	list_for_each_safe(l, tmp, &c->queue)
+	{
+		struct cw_io *io = container_of(l, struct cw_io, link);
+		bool is_late = give_up_all || now - io->started_ns > PARK_TIMEOUT_NS;
+
+		if (!room && !is_late)
+			continue;
+		list_del(&io->link);
+		io->state = room && !give_up_all ? IO_NEW : IO_FAILED;
+		io->result = -ERR_BACKPRESSURE;
+		workq_submit(c->wq, &io->work);
+	}
+	pthread_mutex_unlock(&c->queue_lock);
+}
+
+uint64_t
+cachei_evict_space(struct cache_space *s, uint64_t bytes, bool force)
+{
+	uint64_t freed = 0;
+	unsigned int scanned;
+
+	for (scanned = 0; scanned < SCAN_MAX && freed < bytes && !list_empty(&s->lru); scanned++) {
+		struct chunk *ch = container_of(s->lru.next, struct chunk, lru);
+
+		if (ch->fetching != 0 || (!force && (ch->flags & CHUNK_REF) != 0)) {
+			ch->flags &= (uint16_t)~CHUNK_REF;
+			list_del(&ch->lru);
+			list_add_tail(&s->lru, &ch->lru);
+			continue;
+		}
+		CACHE_FAILPOINT("evict");
+		freed += (uint64_t)blocks_of(ch->clean) << CACHE_BLOCK_SHIFT;
+		cachei_chunk_drop_clean(ch);
+		cachei_chunk_tidy(ch);
+	}
+	s->cache->evicted_bytes += freed;
+	return freed;
+}
+
+/* evict_from - in several locked sections; stops when two rounds over all chunks gave nothing more. */
+static uint64_t
+evict_from(struct cache_space *s, uint64_t bytes, bool force)
+{
+	uint64_t freed = 0, rounds;
+
+	cache_space_lock(s);
+	rounds = 2 * (s->slots.n / SCAN_MAX + 1);
+	while (rounds-- > 0 && freed < bytes) {
+		freed += cachei_evict_space(s, bytes - freed, force);
+		cache_space_unlock(s);
+		cache_space_lock(s);
+	}
+	cache_space_unlock(s);
+	return freed;
+}
+
+static void
+evict_pressure(struct cache *c)
+{
+	uint64_t cap = c->capacity, used = (uint64_t)(c->clean_bytes + c->dirty_bytes);
+	uint64_t clean = (uint64_t)c->clean_bytes, want;
+	struct cache_space *s;
+	int64_t id = -1;
+
+	if (used <= cap / 100 * 95 || clean == 0)
+		return;
+	want = min64(used - cap / 100 * 90, clean);
+	while ((s = cachei_space_next(c, &id)) != NULL) {
+		uint64_t share = (uint64_t)((double)want * ((double)s->clean_bytes / (double)clean)) + 1;
+
+		/* the commit un-names the slots; only then they are punched */
+		if (s->clean_bytes > 0 && evict_from(s, share, false) > 0 && cache_commit_sync(s) == 0)
+			cachei_slot_punch(s, PUNCH_MAX);
+		cachei_space_put(s);
+	}
+}
+
+static void
+punch_all(struct cache *c)
+{
+	struct cache_space *s;
+	int64_t id = -1;
+
+	while ((s = cachei_space_next(c, &id)) != NULL) {
+		if (s->slots.nready > 0)
+			cachei_slot_punch(s, PUNCH_MAX);
+		cachei_space_put(s);
+	}
+}
+
+int
+cache_evict_all(struct cache *c)
+{
+	struct cache_space *s;
+	int64_t id = -1;
+	int err = 0, r;
+
+	while ((s = cachei_space_next(c, &id)) != NULL) {
+		evict_from(s, UINT64_MAX, true);
+		r = cache_commit_sync(s);
+		err = err == 0 ? r : err;
+		cachei_space_put(s);
+	}
+	cachei_evict_kick(c);
+	return err;
+}
+
+static void
+evictor_wait(struct cache *c)
+{
+	struct timespec ts;
+
+	while (!c->evict_kick && !c->evict_stop) {
+		if (list_empty(&c->queue)) {
+			pthread_cond_wait(&c->queue_cond, &c->queue_lock);
+			continue;
+		}
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		ts.tv_nsec += 100000000; /* parked writes have a deadline */
+		if (ts.tv_nsec >= 1000000000) {
+			ts.tv_nsec -= 1000000000;
+			ts.tv_sec++;
+		}
+		if (pthread_cond_timedwait(&c->queue_cond, &c->queue_lock, &ts) != 0)
+			break;
+	}
+	c->evict_kick = false;
+}
+
+static void *
+evictor_main(void *arg)
+{
+	struct cache *c = arg;
+	bool stop = false;
+
+	while (!stop) {
+		pthread_mutex_lock(&c->queue_lock);
+		evictor_wait(c);
+		stop = c->evict_stop;
+		pthread_mutex_unlock(&c->queue_lock);
+		if (!stop) {
+			evict_pressure(c);
+			punch_all(c);
+		}
+		queue_run(c, stop);
+	}
+	return NULL;
+}
+
+int
+cachei_evictor_start(struct cache *c)
+{
+	int err = pthread_create(&c->evictor, NULL, evictor_main, c);
+
+	c->evictor_runs = err == 0;
+	return -err;
+}
+
+void
+cachei_evictor_stop(struct cache *c)
+{
+	if (!c->evictor_runs)
+		return;
+	pthread_mutex_lock(&c->queue_lock);
+	c->evict_stop = true;
+	pthread_cond_signal(&c->queue_cond);
+	pthread_mutex_unlock(&c->queue_lock);
+	pthread_join(c->evictor, NULL);
+	c->evictor_runs = false;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * readahead.c - notice that a file is read from front to back and fetch ahead of the reader.
+ *
+ * The window doubles from 256 KiB to 16 MiB with every hit of the expected place.  Clients have many
+ * reads in flight and the network reorders them, so "expected" is generous.  A read elsewhere ends
+ * the sequence; random readers fetch only what they ask for.
+ */
+#include "cache/cache_int.h"
+
+#define RA_MIN (256u << 10)
+#define RA_MAX (16u << 20)
+#define RA_SLACK (2u << 20)	      /* how far out of order reads of one sequence may be */
+#define RA_BUDGET (192ll << 20) /* bytes in flight over all files */
+
+void
+cachei_readahead(struct cache_file *f, uint64_t off, uint32_t len, uint64_t size, struct list *out)
+{
+	struct cache *c = f->space->cache;
+	uint64_t end = off + len, from, to;
+
+	if (off > f->ra_next + RA_SLACK || end + RA_SLACK < f->ra_next ||
+	    (off != f->ra_next && f->ra_window == 0)) {
+		f->ra_next = end;
+		f->ra_window = 0;
+		f->ra_end = 0;
+		return;
+	}
+	if (end <= f->ra_next && f->ra_window != 0)
+		return; /* a straggler of the sequence */
+	f->ra_next = max64(f->ra_next, end);
+	if (f->ra_window == 0)
+		f->ra_window = RA_MIN;
+	if (f->ra_end > f->ra_next && f->ra_end - f->ra_next > f->ra_window / 2)
+		return;
+	from = max64(f->ra_end, f->ra_next);
+	to = min64(f->ra_next + f->ra_window, min64(size, f->base_limit));
+	f->ra_end = max64(from, f->ra_next + f->ra_window);
+	f->ra_window = min64(f->ra_window * 2, RA_MAX);
+	if (from >= to || c->readahead_bytes >= RA_BUDGET)
+		return;
+	cachei_fetch_want(f, from, to - from, true, out);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * seal.c - freeze one moment of a file for upload, and make it the new base when it is in the bucket.
+ *
+ * A seal moves bits and slots, no bytes.  It waits for writes in flight and holds new ones back until
+ * its owner's done() has returned, so the moment is exact and the owner can note what it contains.
+ */
+#include <stdlib.h>
+
+#include "cache/cache_int.h"
+
+struct file_waits *
+cachei_waits(struct cache_file *f)
+{
+	if (f->waits == NULL) {
+		f->waits = xcalloc(1, sizeof(*f->waits));
+		f->waits->file = f;
+		list_init(&f->waits->idle);
+	}
+	return f->waits;
+}
+
+void
+cachei_waits_tidy(struct cache_file *f)
+{
+	if (f->waits == NULL || f->waits->has_seal || !list_empty(&f->waits->idle))
+		return;
+	free(f->waits);
+	f->waits = NULL;
+}
+
+static void
+note_seal(struct cache_file *f, bool is_delete)
+{
+	struct seal_op *op;
+
+	if (!is_delete && f->seal_base_limit == 0)
+		return; /* what has no row reads as 0 */
+	op = cachei_vec_push(&f->space->pend.seals, sizeof(*op));
+	op->file_id = f->id;
+	op->base_limit = f->seal_base_limit;
+	op->is_delete = is_delete;
+}
+
+/* flip - every DIRTY block becomes SEALED. locked; no writer in flight */
+static void
+flip(struct cache_file *f, uint64_t size)
+{
+	struct chunk *ch;
+	uint32_t pos = 0;
+
+	CACHE_FAILPOINT("seal");
+	f->has_sealed = true;
+	f->sealed_size = f->sealed_limit = size;
+	f->seal_base_limit = f->base_limit;
+	note_seal(f, false);
+	while ((ch = cachei_chunk_next(f, &pos)) != NULL) {
+		uint64_t mask = ch->dirty, unsynced = ch->dirty_unsynced;
+
+		if (ch->dirty_slot == NO_SLOT)
+			continue;
+		CW_ASSERT(ch->sealed_slot == NO_SLOT);
+		cachei_chunk_set_dirty(ch, 0);
+		ch->sealed_slot = ch->dirty_slot;
+		ch->dirty_slot = NO_SLOT;
+		cachei_chunk_set_sealed(ch, mask);
+		ch->sealed_unsynced = unsynced;
+		ch->dirty_unsynced = 0;
+		cachei_chunk_changed(ch, true);
+		cachei_chunk_check(ch);
+	}
+}
+
+static void
+seal_report(struct work *w)
+{
+	struct file_waits *fw = container_of(w, struct file_waits, seal_work);
+	struct cache_file *f = fw->file;
+	struct cache_space *s = f->space;
+
+	fw->seal_done(fw->seal_arg);
+	cache_space_lock(s);
+	f->seal_pending = false;
+	fw->has_seal = false;
+	cachei_quiet_check(f);
+	cachei_wake(f, IO_WAIT_SEAL, 0, 0, 0);
+	cachei_waits_tidy(f);
+	cachei_io_leave(f);
+	cache_space_unlock(s);
+}
+
+void
+cachei_seal_note_write(struct cache_file *f, uint64_t end)
+{
+	f->waits->seal_size = max64(f->waits->seal_size, end);
+}
+
+void
+cachei_seal_flip_pending(struct cache_file *f)
+{
+	struct file_waits *fw = f->waits;
+
+	flip(f, fw->seal_size);
+	fw->seal_work.fn = seal_report;
+	workq_submit(f->space->cache->wq, &fw->seal_work);
+}
+
+int
+cache_seal(struct cache_file *f, uint64_t size, void (*done)(void *arg), void *arg)
+{
+	struct file_waits *fw;
+
+	if (f->has_sealed || f->seal_pending)
+		return -EALREADY;
+	if (f->nwriters == 0) {
+		flip(f, size);
+		return 0;
+	}
+	fw = cachei_waits(f);
+	fw->has_seal = true;
+	fw->seal_done = done;
+	fw->seal_arg = arg;
+	fw->seal_size = size;
+	f->seal_pending = true;
+	f->nio++;
+	f->space->nio++;
+	return -EINPROGRESS;
+}
+
+/* each block of [off, off+len): chunk may be NULL */
+static bool
+any_sealed(const struct cache_file *f, uint64_t off, uint64_t len)
+{
+	uint64_t b = off >> CACHE_BLOCK_SHIFT, last = (off + len - 1) >> CACHE_BLOCK_SHIFT;
+
+	while (b <= last) {
+		const struct chunk *ch = cachei_chunk_find(f, (uint32_t)(b / CACHE_CHUNK_BLOCKS));
+		uint32_t in = (uint32_t)(b % CACHE_CHUNK_BLOCKS);
+		uint32_t n = (uint32_t)min64(CACHE_CHUNK_BLOCKS - in, last - b + 1);
+
+		if (ch != NULL && (ch->sealed & cachei_mask(in, n)) != 0)
+			return true;
+		b += n;
+	}
+	return false;
+}
+
+bool
+cache_sealed_in(const struct cache_file *f, uint64_t off, uint64_t len)
+{
+	if (len == 0)
+		return false;
+	return off + len > f->seal_base_limit || any_sealed(f, off, len);
+}
+
+bool
+cache_sealed_local(const struct cache_file *f, uint64_t off, uint64_t len)
+{
+	uint64_t end = min64(off + len, f->seal_base_limit);
+	uint64_t b = off >> CACHE_BLOCK_SHIFT, last = (end + CACHE_BLOCK_SIZE - 1) >> CACHE_BLOCK_SHIFT;
+
+	while (b < last) {
+		const struct chunk *ch = cachei_chunk_find(f, (uint32_t)(b / CACHE_CHUNK_BLOCKS));
+		uint32_t in = (uint32_t)(b % CACHE_CHUNK_BLOCKS);
+		uint32_t n = (uint32_t)min64(CACHE_CHUNK_BLOCKS - in, last - b);
+		uint64_t mask = cachei_mask(in, n);
+
+		if (ch == NULL || ((ch->sealed | ch->clean) & mask) != mask)
+			return false;
+		b += n;
+	}
+	return true;
+}
+
+/* keep_mask - blocks of the chunk that lie whole below `limit`. */
+static uint64_t
+keep_mask(uint32_t no, uint64_t limit)
+{
+	uint64_t start = (uint64_t)no << CACHE_CHUNK_SHIFT;
+
+	if (limit <= start)
+		return 0;
+	return cachei_mask(0, (uint32_t)(min64(limit - start, CACHE_CHUNK_SIZE) >> CACHE_BLOCK_SHIFT));
+}
+
+/* chunk_seal_done - SEALED becomes CLEAN; of two slots the one with more blocks stays. locked */
+static void
+chunk_seal_done(struct chunk *ch, uint64_t old_base_limit)
+{
+	struct cache_space *s = ch->file->space;
+	uint64_t sealed = ch->sealed, unsynced = ch->sealed_unsynced;
+	uint64_t keep = ch->clean & ~sealed & keep_mask(ch->no, old_base_limit);
+	int32_t slot = ch->sealed_slot;
+
+	cachei_chunk_set_sealed(ch, 0);
+	ch->sealed_unsynced = 0;
+	ch->sealed_slot = NO_SLOT;
+	if (slot == NO_SLOT || (sealed == 0 && keep != 0) || blocks_of(keep) > blocks_of(sealed)) {
+		/* the row may go on naming what stays; what goes is refilled after it was un-named (C3) */
+		if (ch->clean_slot != NO_SLOT && keep != ch->clean) {
+			cachei_chunk_set_clean(ch, keep);
+			ch->clean_lazy &= keep;
+			cachei_chunk_changed(ch, true);
+		}
+		if (slot != NO_SLOT) {
+			cachei_refill(ch, slot, sealed & ~ch->fetching);
+			cachei_slot_free(s, slot);
+			cachei_chunk_changed(ch, true);
+		}
+		return;
+	}
+	cachei_chunk_drop_clean(ch);
+	ch->clean_slot = slot;
+	ch->clean_row = sealed;
+	cachei_chunk_set_clean(ch, sealed);
+	ch->clean_lazy = unsynced;
+	list_add_tail(&s->lru, &ch->lru);
+	ch->flags |= CHUNK_REF;
+	cachei_chunk_changed(ch, true);
+}
+
+void
+cache_seal_done(struct cache_file *f)
+{
+	uint64_t old_base_limit = f->seal_base_limit;
+	struct chunk *ch;
+	uint32_t pos = 0;
+
+	CW_ASSERT(f->has_sealed && !f->seal_pending);
+	CACHE_FAILPOINT("seal-done");
+	f->base_gen++;
+	f->base_limit = f->sealed_limit;
+	note_seal(f, true);
+	while ((ch = cachei_chunk_next(f, &pos)) != NULL) {
+		chunk_seal_done(ch, old_base_limit);
+		if (cachei_chunk_tidy(ch))
+			pos--;
+	}
+	f->has_sealed = false;
+	f->sealed_limit = f->sealed_size = f->seal_base_limit = 0;
+	cache_mark(f->space);
+	cachei_space_freed(f->space->cache);
+}
