@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rpc_conn_int.h - what rpc_conn.c (life, receiving) and rpc_req.c (calls, sending) share. */
+#ifndef NFS_RPC_CONN_INT_H
+#define NFS_RPC_CONN_INT_H
+
+#include <arpa/inet.h>
+
+#include "frontends/nfs/rpc_conn.h"
+
+struct segment { /* bytes of a reply buffer that are to be sent; holds a reference */
+	struct rpc_buf *buf;
+	uint32_t off, len;
+};
+
+struct rpc_conn {
+	struct rpc_worker *worker;
+	const struct rpc_service *service;
+	struct loop_fd fd; /* fd.fd is -1 once closed */
+	struct list link;  /* worker->conns */
+	unsigned int refs, tag;
+	uint64_t id;
+	bool is_readable, at_eof, is_stalled, is_draining;
+	bool flush_pending, run_pending;
+	bool wants_big; /* the last records did not fit in a small buffer */
+	struct loop_task flush_task, run_task;
+	/* receiving */
+	struct rpc_buf *rx;
+	uint32_t rx_start; /* where the current record starts */
+	struct rpc_record record;
+	size_t need; /* from rx_start on */
+	uint64_t last_rx_ns;
+	/* calls */
+	unsigned int nreqs;
+	size_t pinned_bytes;
+	/* sending */
+	struct rpc_buf *tx;
+	struct segment *segs;
+	unsigned int seg_head, seg_tail, seg_cap;
+	size_t queued_bytes, reserved_bytes;
+	union rpc_peer peer;
+	char name[INET6_ADDRSTRLEN + 8];
+};
+
+static inline bool
+conn_is_open(const struct rpc_conn *c)
+{
+	return c->fd.fd >= 0;
+}
+
+void conn_unref(struct rpc_conn *c);
+/* conn_may_take - do the limits allow one more call? */
+bool conn_may_take(const struct rpc_conn *c);
+/* conn_schedule_run - read and take calls again, after the other events. */
+void conn_schedule_run(struct rpc_conn *c);
+
+/* conn_flush - send what is queued, as much as the socket takes. */
+void conn_flush(struct rpc_conn *c);
+/* conn_after_progress - take up again what a limit had stopped; finish draining. */
+void conn_after_progress(struct rpc_conn *c);
+void conn_on_flush_task(struct loop_task *t);
+/* rpc_req_new - a call of c, its rpc part cleared. */
+struct rpc_req *rpc_req_new(struct rpc_conn *c);
+
+#endif
