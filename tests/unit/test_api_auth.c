@@ -157,7 +157,7 @@ strangers_and_fragments_are_refused(void **state)
 	    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261123/us-east-1/s3/aws4_request, "
 	    "SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature=" PLAIN_SIG);
 	refused(&r, NOW, "InvalidSignatureException", "correct service: 'storagegateway'");
-	r = request(AUTH("content-type;host;x-amz-date;x-amz-target", "00"));
+	r = request(AUTH("content-type;host;x-amz-date;x-amz-target", TOKEN_SIG));
 	refused(&r, NOW, "InvalidSignatureException", "does not match");
 }
 
