@@ -188,6 +188,8 @@ node_attach_at(struct cw_share *s, struct node *dir, struct node *n, const char 
 	dir->u.dir->nchildren++;
 	if (S_ISDIR(n->mode))
 		dir->u.dir->nsubdirs++;
+	else if (S_ISREG(n->mode))
+		s->nfiles++;
 	dir_raise_max_below(n);
 }
 
@@ -208,6 +210,8 @@ node_detach(struct cw_share *s, struct node *n)
 	dir->u.dir->nchildren--;
 	if (S_ISDIR(n->mode))
 		dir->u.dir->nsubdirs--;
+	else if (S_ISREG(n->mode))
+		s->nfiles--;
 	n->parent = NULL;
 }
 

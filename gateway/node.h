@@ -112,7 +112,7 @@ struct cw_share {
 	uint32_t root_gen;
 	struct node **by_ino, **by_name;
 	uint32_t nbuckets_ino, nbuckets_name;
-	uint64_t nnodes;
+	uint64_t nnodes, nfiles; /* all; regular files that have a name */
 	struct list changed;	/* nodes whose rows go into the next commit */
 	struct list collecting; /* nodes whose rows are in the commit under way */
 	struct list dead;	/* removed nodes whose deletion is to be written */
