@@ -401,6 +401,7 @@ park_retries(struct cwfuse_server *s)
 		struct cwfuse_req *r = container_of(s->retries.next, struct cwfuse_req, retry);
 
 		list_del(&r->retry);
+		fuse_reply_none(r->req); /* frees it and says nothing */
 		if (r->share != NULL)
 			cw_share_put(r->share);
 		r->share = NULL;

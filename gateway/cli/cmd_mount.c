@@ -67,19 +67,36 @@ parse_o(struct mount *m, const char *list)
 
 /* --- the daemon ----------------------------------------------------------------------------------- */
 
+/* A daemon that starts answers when its shares are open; a signal must not wait for that. Nothing is
+ * ever sent twice: a mount that two connections brought would be served twice. */
+static int
+await(const struct mount *m)
+{
+	struct pollfd p[2] = {
+	    {.fd = m->sock, .events = POLLIN}, {.fd = m->signals, .events = POLLIN}};
+
+	while (poll(p, 2, -1) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return p[0].revents != 0 ? 0 : -EINTR;
+}
+
 /* Send a request and take the answer. result: 0, or negative errno with text (512 bytes) */
 static int
-talk(int sock, json_t *msg, const int *fds, size_t nfds, int *fd_out, json_t **answer, char *text)
+talk(const struct mount *m, json_t *msg, const int *fds, size_t nfds, int *fd_out, json_t **answer,
+    char *text)
 {
 	char *out = json_dumps(msg, JSON_COMPACT), in[FDPASS_MESSAGE];
 	int got[FDPASS_MAX], n;
 	size_t ngot = 0;
 
 	json_decref(msg);
-	n = fdpass_send(sock, out, strlen(out), fds, nfds);
+	n = fdpass_send(m->sock, out, strlen(out), fds, nfds);
 	free(out);
 	if (n == 0)
-		n = fdpass_recv(sock, in, sizeof(in), got, &ngot);
+		n = await(m);
+	if (n == 0)
+		n = fdpass_recv(m->sock, in, sizeof(in), got, &ngot);
 	if (n == 0)
 		n = -ECONNRESET;
 	for (size_t i = 0; i < ngot; i++) {
@@ -106,8 +123,8 @@ static int
 probe(struct mount *m, char *text)
 {
 	json_t *answer = NULL;
-	int err = talk(m->sock, json_pack("{s:s, s:s}", "op", "probe", "share", m->share), NULL, 0,
-	    NULL, &answer, text);
+	int err = talk(m, json_pack("{s:s, s:s}", "op", "probe", "share", m->share), NULL, 0, NULL,
+	    &answer, text);
 
 	if (err == 0 && json_is_true(json_object_get(answer, "read_only")))
 		m->opts.is_read_only = true;
@@ -120,7 +137,7 @@ hand_over(struct mount *m, char *text)
 {
 	int fds[2] = {m->fuse_fd, m->journal_fd}, journal = -1;
 	json_t *answer = NULL;
-	int err = talk(m->sock,
+	int err = talk(m,
 	    json_pack("{s:s, s:s, s:I}", "op", "mount", "share", m->share, "cache_ms", m->cache_ms),
 	    fds, m->journal_fd >= 0 ? 2 : 1, &journal, &answer, text);
 
@@ -246,6 +263,7 @@ mount_and_stay(struct mount *m)
 	char text[512];
 	int err = m->sock = fdpass_connect(m->socket);
 
+	m->signals = catch_signals();
 	if (err < 0) {
 		cli_error("%s: %s: is causewayd running?", m->socket, err_str(err));
 		return CLI_UNREACHABLE;
@@ -255,7 +273,6 @@ mount_and_stay(struct mount *m)
 		cli_error("%s", text);
 		return CLI_FAILED;
 	}
-	m->signals = catch_signals();
 	err = m->fuse_fd = mountpoint_make(m->share, m->dir, &m->opts);
 	if (err < 0) {
 		cli_error("cannot mount on %s: %s", m->dir, err_str(err));

@@ -17,7 +17,7 @@
 
 struct pending { /* over the shares asked for */
 	uint64_t files, bytes, oldest_s, failing, nfiles;
-	double rate;
+	uint64_t rate; /* bytes a second */
 	bool is_found, is_offline;
 };
 
@@ -25,7 +25,7 @@ static struct pending
 sum_pending(const json_t *status, const char *share)
 {
 	const json_t *shares = json_object_get(status, "shares"), *s;
-	struct pending p = {.rate = json_number_value(json_object_get(status, "upload_rate_bps"))};
+	struct pending p = {.rate = cli_num(status, "upload_rate_bps") / 8};
 	size_t i;
 
 	json_array_foreach((json_t *)(uintptr_t)shares, i, s)
@@ -55,8 +55,8 @@ progress_text(const struct pending *p)
 	if (p->files == 0)
 		return xasprintf("everything is uploaded, %s files", cli_count(p->nfiles, a));
 	return xasprintf("%s to upload, %s, oldest %s, %s/s%s%s", cli_count(p->files, a),
-	    cli_bytes(p->bytes, b), cli_age(p->oldest_s, d),
-	    cli_bytes(p->rate > 0 ? (uint64_t)p->rate : 0, e), p->failing > 0 ? ", some fail" : "",
+	    cli_bytes(p->bytes, b), cli_age(p->oldest_s, d), cli_bytes(p->rate, e),
+	    p->failing > 0 ? ", some fail" : "",
 	    p->is_offline ? ", the store does not answer" : "");
 }
 
@@ -214,7 +214,7 @@ print_head(const json_t *status)
 		    ", %" PRIu64 " %% hits", (uint64_t)((double)hit * 100 / (double)(hit + miss)));
 	if (json_is_true(json_object_get(cache, "failing")))
 		printf(", THE CACHE DISK FAILS");
-	printf("\nupload   %s/s\n", cli_bytes(cli_num(status, "upload_rate_bps"), a));
+	printf("\nupload   %s/s\n", cli_bytes(cli_num(status, "upload_rate_bps") / 8, a));
 }
 
 static void
