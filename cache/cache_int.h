@@ -24,13 +24,13 @@
 
 #define NO_SLOT (-1)
 #define BLOCKS_ALL UINT64_MAX
-#define FETCH_MAX (4u << 20)			       /* one GET */
+#define FETCH_MAX (4u << 20)				/* one GET */
 #define FETCH_CHUNKS (FETCH_MAX / CACHE_CHUNK_SIZE + 1) /* chunks one GET can touch */
-#define FETCH_UNIT (64u << 10)			       /* random misses are rounded to this */
-#define REDO_GROUP_MAX (256u << 10)		       /* more un-synced bytes than this: fdatasync */
-#define REDO_TOTAL_MAX (16u << 20)		       /* redo rows kept before an fdatasync clears them */
-#define LAZY_MAX (256u << 20)			       /* fetched, not yet named bytes that force a flush */
-#define WRITE_INLINE_MAX (64u << 10)		       /* biggest pwrite on a loop's stack */
+#define FETCH_UNIT (64u << 10)				/* random misses are rounded to this */
+#define REDO_GROUP_MAX (256u << 10)  /* more un-synced bytes than this: fdatasync */
+#define REDO_TOTAL_MAX (16u << 20)   /* redo rows kept before an fdatasync clears them */
+#define LAZY_MAX (256u << 20)	     /* fetched, not yet named bytes that force a flush */
+#define WRITE_INLINE_MAX (64u << 10) /* biggest pwrite on a loop's stack */
 #define PARK_TIMEOUT_NS (10ull * 1000000000)
 
 #define CACHE_FAILPOINT(name)                                                                      \
@@ -52,27 +52,29 @@ void cachei_vec_prepend(struct vec *v, struct vec *from, size_t item_size);
 
 /* --- chunks (chunk.c) ------------------------------------------------------------------------ */
 enum chunk_flags {
-	CHUNK_REF = 1u << 0,	/* used since the evictor looked last */
-	CHUNK_ROW = 1u << 1,	/* the row must be written by the next commit */
-	CHUNK_STORED = 1u << 2, /* a row may exist in the index */
-	CHUNK_DEAD = 1u << 3,	/* out of its file's table; freed with the last pin */
-	CHUNK_QUEUED = 1u << 4, /* on space->changed */
+	CHUNK_REF = 1u << 0,	 /* used since the evictor looked last */
+	CHUNK_ROW = 1u << 1,	 /* the row must be written by the next commit */
+	CHUNK_STORED = 1u << 2,	 /* a row may exist in the index */
+	CHUNK_DEAD = 1u << 3,	 /* out of its file's table; freed with the last pin */
+	CHUNK_QUEUED = 1u << 4,	 /* on space->changed */
 	CHUNK_ON_LAZY = 1u << 5, /* on space->lazy (same link) */
-	CHUNK_RELOC = 1u << 6,	/* a sync failed: copy what is un-synced to a fresh slot first (P6) */
-	CHUNK_HOLD = 1u << 7,	/* that copy is under way: writes wait */
+	CHUNK_RELOC =
+	    1u << 6,	      /* a sync failed: copy what is un-synced to a fresh slot first (P6) */
+	CHUNK_HOLD = 1u << 7, /* that copy is under way: writes wait */
 };
 
-struct chunk { /* see the state matrix in chunk.c */
+struct chunk {			 /* see the state matrix in chunk.c */
 	struct cache_file *file; /* NULL = free in the slab */
 	uint32_t no;
 	uint16_t flags;
 	uint16_t nwriters; /* pwrites into dirty_slot in flight */
 	int32_t clean_slot, sealed_slot, dirty_slot;
-	uint32_t pins;		  /* holders of this pointer */
-	uint64_t clean;		  /* readable blocks of clean_slot */
-	uint64_t clean_lazy;	  /* of those: not durable in the data file yet, no row may name them */
-	uint64_t clean_row;	  /* blocks of clean_slot that the durable row (or one under way) may name */
-	uint64_t sealed;	  /* blocks of sealed_slot */
+	uint32_t pins;	     /* holders of this pointer */
+	uint64_t clean;	     /* readable blocks of clean_slot */
+	uint64_t clean_lazy; /* of those: not durable in the data file yet, no row may name them */
+	uint64_t
+	    clean_row;	 /* blocks of clean_slot that the durable row (or one under way) may name */
+	uint64_t sealed; /* blocks of sealed_slot */
 	uint64_t sealed_unsynced; /* of those: not durable yet */
 	uint64_t dirty, dirty_unsynced;
 	uint64_t busy;	   /* blocks being written that are not DIRTY yet: other writers wait */
@@ -97,7 +99,7 @@ void cachei_chunk_lazy(struct chunk *ch);
 void cachei_chunk_set_clean(struct chunk *ch, uint64_t mask);
 void cachei_chunk_set_sealed(struct chunk *ch, uint64_t mask);
 void cachei_chunk_set_dirty(struct chunk *ch, uint64_t mask);
-void cachei_chunk_drop_clean(struct chunk *ch); /* frees the CLEAN slot */
+void cachei_chunk_drop_clean(struct chunk *ch);	 /* frees the CLEAN slot */
 void cachei_chunk_check(const struct chunk *ch); /* aborts on a broken invariant */
 /* cachei_chunk_next - walk a file's chunks: for (pos = 0; (ch = cachei_chunk_next(f, &pos)) != NULL;) */
 struct chunk *cachei_chunk_next(const struct cache_file *f, uint32_t *pos);
@@ -176,7 +178,7 @@ struct seal_op {
 	bool is_delete;
 };
 
-struct pend { /* what the next commit takes besides changed chunks */
+struct pend {			/* what the next commit takes besides changed chunks */
 	struct vec dead_files;	/* uint64_t */
 	struct vec dead_chunks; /* struct chunk_key */
 	struct vec seals;	/* struct seal_op, in order */
@@ -204,21 +206,22 @@ struct cache_space {
 	struct chunk *slab_free;
 	struct list changed, lazy, lru;
 	struct pend pend;
-	struct vec redo;	/* struct redo_ref since the last fdatasync */
+	struct vec redo; /* struct redo_ref since the last fdatasync */
 	uint64_t redo_bytes;
-	bool redo_stale; /* synced, but the transaction that clears the rows failed: clear before all else */
+	bool
+	    redo_stale; /* synced, but the transaction that clears the rows failed: clear before all else */
 	uint64_t lazy_bytes;
-	uint32_t sync_errors;	/* failed syncs: a write that was in flight across one is suspect */
-	uint32_t nio;		/* I/O in flight, parked ones too */
-	uint32_t nreloc;	/* chunks with CHUNK_RELOC */
-	pthread_cond_t idle;	/* nio, a chunk's nwriters or npunching went down */
+	uint32_t sync_errors; /* failed syncs: a write that was in flight across one is suspect */
+	uint32_t nio;	      /* I/O in flight, parked ones too */
+	uint32_t nreloc;      /* chunks with CHUNK_RELOC */
+	pthread_cond_t idle;  /* nio, a chunk's nwriters or npunching went down */
 	unsigned int nidle_waiters;
 	uint32_t npunching;
-	bool flush_lazy;	/* next commit syncs and names fetched blocks */
+	bool flush_lazy; /* next commit syncs and names fetched blocks */
 	bool is_closing;
 	uint64_t clean_bytes, sealed_bytes, dirty_bytes;
 	/* guarded by cache->spaces_lock */
-	struct list link; /* cache->spaces */
+	struct list link;    /* cache->spaces */
 	unsigned int nusers; /* evictor, statistics: must leave before the space goes */
 	/* guarded by cache->commit_lock */
 	struct list waiters;
@@ -239,7 +242,7 @@ struct cache {
 	unsigned int flush_interval_ms;
 	_Atomic uint64_t capacity, dirty_max;
 	_Atomic int64_t clean_bytes, dirty_bytes; /* dirty: DIRTY and SEALED */
-	_Atomic int64_t reserved_bytes;		  /* writes in flight will make so many bytes dirty */
+	_Atomic int64_t reserved_bytes; /* writes in flight will make so many bytes dirty */
 	_Atomic uint64_t hit_bytes, miss_bytes, fetched_bytes, evicted_bytes;
 	_Atomic uint64_t commits, fdatasyncs, redo_bytes, parked_writes;
 	_Atomic int64_t readahead_bytes; /* in flight */
@@ -269,8 +272,8 @@ enum io_state { IO_NEW, IO_WAIT_FETCH, IO_WAIT_BLOCK, IO_WAIT_SEAL, IO_WAIT_SPAC
 
 struct segment { /* of a read: bytes from the data file, or zeros */
 	uint32_t len;
-	int32_t slot;	  /* NO_SLOT = zeros; else the first slot of the run */
-	uint16_t nslots;  /* adjacent slots, all pinned */
+	int32_t slot;	   /* NO_SLOT = zeros; else the first slot of the run */
+	uint16_t nslots;   /* adjacent slots, all pinned */
 	uint64_t file_off; /* in the data file */
 };
 
@@ -285,21 +288,21 @@ uint32_t cachei_plan(const struct cache_file *f, uint64_t off, uint32_t len, uin
 #define VIEW_NO_DIRTY 2u /* what is under the DIRTY blocks */
 void cachei_segs_pin(struct cache_space *s, const struct segment *segs, unsigned int n);
 void cachei_segs_unpin(struct cache_space *s, const struct segment *segs, unsigned int n);
-int cachei_segs_read(struct cache_space *s, const struct segment *segs, unsigned int n, void *buf,
-    bool nowait);
+int cachei_segs_read(
+    struct cache_space *s, const struct segment *segs, unsigned int n, void *buf, bool nowait);
 
 /* cachei_fetch_want - start fetching [off, off+len) where it is neither local nor on its way; whole
  * blocks, at most up to the base limit. New fetches are put on `out`. locked */
-void cachei_fetch_want(struct cache_file *f, uint64_t off, uint64_t len, bool is_readahead,
-    struct list *out);
+void cachei_fetch_want(
+    struct cache_file *f, uint64_t off, uint64_t len, bool is_readahead, struct list *out);
 void cachei_fetch_start(struct list *fetches); /* unlocked */
 /* cachei_refill - blocks of a slot that is about to be freed become CLEAN blocks. locked */
 void cachei_refill(struct chunk *ch, int32_t src_slot, uint64_t mask);
-void cachei_readahead(struct cache_file *f, uint64_t off, uint32_t len, uint64_t size,
-    struct list *out);
+void cachei_readahead(
+    struct cache_file *f, uint64_t off, uint32_t len, uint64_t size, struct list *out);
 
-void cachei_io_enter(struct cw_io *io);			/* locked */
-void cachei_io_leave(struct cache_file *f);		/* locked */
+void cachei_io_enter(struct cw_io *io);			  /* locked */
+void cachei_io_leave(struct cache_file *f);		  /* locked */
 void cachei_io_park(struct cw_io *io, enum io_state why); /* locked */
 /* cachei_wake - parked I/O of a kind goes back to the workers; for IO_WAIT_FETCH only what waits for
  * a byte in [off, off+len); err != 0 completes it with that. locked */
@@ -360,7 +363,7 @@ struct commit_space { /* one space's part of the group under way */
 	int err;
 };
 
-struct commit_entry { /* one chunk as the commit took it */
+struct commit_entry {	  /* one chunk as the commit took it */
 	struct chunk *ch; /* pinned */
 	int32_t clean_slot, sealed_slot, dirty_slot;
 	uint64_t lazy, sealed_unsynced, dirty_unsynced;
@@ -371,8 +374,9 @@ struct commit_entry { /* one chunk as the commit took it */
 /* cachei_snap_take - move everything changed into cs, rows into its transaction, and choose between
  * fdatasync and redo rows; *redo_bytes counts what the group puts into redo rows. locks itself */
 void cachei_snap_take(struct commit_space *cs, uint64_t *redo_bytes);
-void cachei_snap_done(struct commit_space *cs);			       /* it is durable. locks itself */
-void cachei_snap_failed(struct commit_space *cs, bool sync_failed); /* put it all back. locks itself */
+void cachei_snap_done(struct commit_space *cs); /* it is durable. locks itself */
+void cachei_snap_failed(
+    struct commit_space *cs, bool sync_failed); /* put it all back. locks itself */
 /* cachei_relocate - after a failed sync: copy what is not durable to fresh slots (P6). unlocked; committer
  * result: 0, -EIO, -ENOSPC */
 int cachei_relocate(struct cache_space *s);

@@ -338,7 +338,8 @@ chunk_forget(struct chunk *ch)
 	list_del(&ch->lru);
 	if ((ch->flags & CHUNK_RELOC) != 0)
 		s->nreloc--;
-	ch->flags = (uint16_t)((ch->flags & ~(CHUNK_QUEUED | CHUNK_ON_LAZY | CHUNK_RELOC)) | CHUNK_DEAD);
+	ch->flags =
+	    (uint16_t)((ch->flags & ~(CHUNK_QUEUED | CHUNK_ON_LAZY | CHUNK_RELOC)) | CHUNK_DEAD);
 	table_remove(ch->file, ch);
 	if (ch->pins == 0)
 		cachei_slab_put(s, ch);

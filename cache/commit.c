@@ -62,7 +62,8 @@ group_gather(struct cache *c, struct commit_space *v)
 
 		now = now_ns();
 		while (n < GROUP_SPACES && !list_empty(&c->work))
-			group_add(&v[n++], container_of(c->work.next, struct cache_space, work_link));
+			group_add(
+			    &v[n++], container_of(c->work.next, struct cache_space, work_link));
 		while (n < GROUP_SPACES && !list_empty(&c->marked)) {
 			first = container_of(c->marked.next, struct cache_space, mark_link);
 			if (first->mark_due_ns > now && !c->commit_stop)
@@ -93,8 +94,8 @@ make_durable(struct cache *c, struct commit_space *cs)
 		c->fdatasyncs++;
 		if (cs->err != 0) {
 			log_err("cache.commit", "sync-failed",
-			    "space=%u path=%s err=\"%s\": data is copied and tried again", s->id, s->path,
-			    err_str(cs->err));
+			    "space=%u path=%s err=\"%s\": data is copied and tried again", s->id,
+			    s->path, err_str(cs->err));
 			cs->err = cs->err == -ENOSPC ? -ENOSPC : -EIO;
 			return true;
 		}
@@ -127,8 +128,8 @@ apply_all(struct cache *c, struct commit_space *v, unsigned int n)
 	err = index_apply_many(c->index, txns, ntxns);
 	CACHE_FAILPOINT("commit-after-txn");
 	if (err != 0)
-		log_err("cache.commit", "index-failed", "err=\"%s\": tried again by the next commit",
-		    err_str(err));
+		log_err("cache.commit", "index-failed",
+		    "err=\"%s\": tried again by the next commit", err_str(err));
 	return err;
 }
 

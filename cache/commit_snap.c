@@ -18,13 +18,14 @@ survey(const struct cache_space *s, bool *has_rows)
 	struct list *l;
 	uint64_t bytes = 0;
 
-	*has_rows = s->pend.dead_files.n + s->pend.dead_chunks.n + s->pend.seals.n + s->pend.limbo.n > 0;
+	*has_rows =
+	    s->pend.dead_files.n + s->pend.dead_chunks.n + s->pend.seals.n + s->pend.limbo.n > 0;
 	list_for_each(l, &s->changed)
 	{
 		struct chunk *ch = container_of(l, struct chunk, link);
 
 		bytes += (uint64_t)(blocks_of(ch->dirty_unsynced) + blocks_of(ch->sealed_unsynced))
-		    << CACHE_BLOCK_SHIFT;
+			 << CACHE_BLOCK_SHIFT;
 		*has_rows = *has_rows || (ch->flags & CHUNK_ROW) != 0;
 	}
 	return bytes;
@@ -94,7 +95,7 @@ take_chunk(struct commit_space *cs, struct chunk *ch)
 	}
 	ch->sealed_unsynced = ch->dirty_unsynced = 0;
 	ch->pins++;
-	ch->flags &= (uint16_t)~(CHUNK_QUEUED | CHUNK_ON_LAZY | CHUNK_ROW);
+	ch->flags &= (uint16_t) ~(CHUNK_QUEUED | CHUNK_ON_LAZY | CHUNK_ROW);
 	if (ch->clean_lazy != 0 && e->lazy == 0)
 		cachei_chunk_lazy(ch);
 }
@@ -147,7 +148,8 @@ cachei_snap_take(struct commit_space *cs, uint64_t *redo_bytes)
 	if (bytes > 0) {
 		/* with no row to write an fdatasync alone is as cheap as a transaction */
 		cs->use_redo = (has_rows || s->redo_bytes > 0) && !s->flush_lazy &&
-		    *redo_bytes + bytes <= REDO_GROUP_MAX && s->redo_bytes + bytes <= REDO_TOTAL_MAX;
+			       *redo_bytes + bytes <= REDO_GROUP_MAX &&
+			       s->redo_bytes + bytes <= REDO_TOTAL_MAX;
 		cs->want_sync = !cs->use_redo;
 	} else if (s->flush_lazy) {
 		cs->want_sync = !list_empty(&s->lazy) || !list_empty(&s->changed);
@@ -247,7 +249,8 @@ after_failed_sync(struct cache_space *s)
 			ch->clean_lazy = 0;
 			ch->flags |= CHUNK_ROW;
 		}
-		if ((ch->dirty_unsynced | ch->sealed_unsynced) != 0 && (ch->flags & CHUNK_RELOC) == 0) {
+		if ((ch->dirty_unsynced | ch->sealed_unsynced) != 0 &&
+		    (ch->flags & CHUNK_RELOC) == 0) {
 			ch->flags |= CHUNK_RELOC;
 			s->nreloc++;
 		}

@@ -33,7 +33,7 @@ has_room(struct cache *c)
 	int64_t dirty = c->dirty_bytes + c->reserved_bytes;
 
 	return dirty < (int64_t)c->dirty_max &&
-	    c->dirty_bytes + c->clean_bytes <= (int64_t)(c->capacity + c->capacity / 20);
+	       c->dirty_bytes + c->clean_bytes <= (int64_t)(c->capacity + c->capacity / 20);
 }
 
 void
@@ -142,10 +142,12 @@ evict_pressure(struct cache *c)
 		return;
 	want = min64(used - cap / 100 * 90, clean);
 	while ((s = cachei_space_next(c, &id)) != NULL) {
-		uint64_t share = (uint64_t)((double)want * ((double)s->clean_bytes / (double)clean)) + 1;
+		uint64_t share =
+		    (uint64_t)((double)want * ((double)s->clean_bytes / (double)clean)) + 1;
 
 		/* the commit un-names the slots; only then they are punched */
-		if (s->clean_bytes > 0 && evict_from(s, share, false) > 0 && cache_commit_sync(s) == 0)
+		if (s->clean_bytes > 0 && evict_from(s, share, false) > 0 &&
+		    cache_commit_sync(s) == 0)
 			cachei_slot_punch(s, PUNCH_MAX);
 		cachei_space_put(s);
 	}

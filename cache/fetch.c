@@ -48,7 +48,8 @@ part_mask(const struct cache_fetch *ft, uint32_t i, uint64_t *off, uint32_t *len
 
 	*off = from;
 	*len = (uint32_t)(to - from);
-	return cachei_mask((uint32_t)(from - start) >> CACHE_BLOCK_SHIFT, *len >> CACHE_BLOCK_SHIFT);
+	return cachei_mask(
+	    (uint32_t)(from - start) >> CACHE_BLOCK_SHIFT, *len >> CACHE_BLOCK_SHIFT);
 }
 
 static struct cache_fetch *
@@ -99,7 +100,8 @@ is_covered(const struct cache_file *f, uint64_t block)
 }
 
 void
-cachei_fetch_want(struct cache_file *f, uint64_t off, uint64_t len, bool is_readahead, struct list *out)
+cachei_fetch_want(
+    struct cache_file *f, uint64_t off, uint64_t len, bool is_readahead, struct list *out)
 {
 	uint64_t limit = max64(f->base_limit, f->has_sealed ? f->seal_base_limit : 0);
 	uint64_t first = off, end = min64(off + len, limit);
@@ -140,7 +142,8 @@ cachei_fetch_start(struct list *fetches)
 
 		list_del(&ft->link);
 		ft->buf = xmalloc(ft->len);
-		ft->space->ops->fetch(ft->space->owner, ft->file->owner, ft->off, ft->len, ft->buf, ft);
+		ft->space->ops->fetch(
+		    ft->space->owner, ft->file->owner, ft->off, ft->len, ft->buf, ft);
 	}
 }
 
@@ -175,7 +178,8 @@ cachei_refill(struct chunk *ch, int32_t src_slot, uint64_t mask)
 		while (first + n < CACHE_CHUNK_BLOCKS && (mask >> (first + n) & 1) != 0)
 			n++;
 		mask &= ~cachei_mask(first, n);
-		ft = fetch_new(ch->file, base + (uint64_t)first * CACHE_BLOCK_SIZE, n * CACHE_BLOCK_SIZE);
+		ft = fetch_new(
+		    ch->file, base + (uint64_t)first * CACHE_BLOCK_SIZE, n * CACHE_BLOCK_SIZE);
 		ft->src_slot = src_slot;
 		cachei_slot_ref(ch->file->space, src_slot);
 		ft->work.fn = refill_read;
@@ -238,8 +242,10 @@ land_begin(struct cache_fetch *ft)
 		ch = ft->chunks[i];
 		if (ch->clean_slot == NO_SLOT) {
 			before = ch->no == 0 ? NULL : cachei_chunk_find(ft->file, ch->no - 1);
-			ch->clean_slot = cachei_slot_alloc(s,
-			    before == NULL || before->clean_slot == NO_SLOT ? NO_SLOT : before->clean_slot + 1);
+			ch->clean_slot =
+			    cachei_slot_alloc(s, before == NULL || before->clean_slot == NO_SLOT
+						     ? NO_SLOT
+						     : before->clean_slot + 1);
 			list_add_tail(&s->lru, &ch->lru);
 		}
 		ft->slots[i] = ch->clean_slot;

@@ -6,8 +6,8 @@
 #include "cache/cache_int.h"
 
 void
-cache_file_init(struct cache_file *f, struct cache_space *s, uint64_t id, void *owner,
-    uint64_t base_limit)
+cache_file_init(
+    struct cache_file *f, struct cache_space *s, uint64_t id, void *owner, uint64_t base_limit)
 {
 	memset(f, 0, sizeof(*f));
 	f->space = s;

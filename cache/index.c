@@ -23,7 +23,8 @@
 /* The meaning of every column: FORMAT.md. */
 static const char schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE node(ino INTEGER PRIMARY KEY, space INTEGER NOT NULL, gen INTEGER, parent INTEGER,"
+    "CREATE TABLE node(ino INTEGER PRIMARY KEY, space INTEGER NOT NULL, gen INTEGER, parent "
+    "INTEGER,"
     " name TEXT, cookie INTEGER, mode INTEGER, uid INTEGER, gid INTEGER, size INTEGER,"
     " atime INTEGER, mtime INTEGER, ctime INTEGER, btime INTEGER, flags INTEGER, verf INTEGER,"
     " data_seq INTEGER, attr_seq INTEGER, dirty_since INTEGER,"
@@ -76,8 +77,8 @@ index_err(struct index *ix, int rc, const char *what)
 	default:
 		err = -EIO;
 	}
-	log_err("cache.index", "sqlite", "path=%s what=\"%s\" rc=%d text=\"%s\"", ix->path, what, rc,
-	    ix->db == NULL ? "" : sqlite3_errmsg(ix->db));
+	log_err("cache.index", "sqlite", "path=%s what=\"%s\" rc=%d text=\"%s\"", ix->path, what,
+	    rc, ix->db == NULL ? "" : sqlite3_errmsg(ix->db));
 	return err;
 }
 
@@ -87,8 +88,8 @@ index_stmt(struct index *ix, enum index_op op)
 	int rc;
 
 	if (ix->stmts[op] == NULL) {
-		rc = sqlite3_prepare_v3(ix->db, index_sql[op], -1, SQLITE_PREPARE_PERSISTENT,
-		    &ix->stmts[op], NULL);
+		rc = sqlite3_prepare_v3(
+		    ix->db, index_sql[op], -1, SQLITE_PREPARE_PERSISTENT, &ix->stmts[op], NULL);
 		if (rc != SQLITE_OK) {
 			index_err(ix, rc, index_sql[op]);
 			return NULL;
@@ -131,7 +132,8 @@ out_of_time(void *arg)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec > end->tv_sec || (now.tv_sec == end->tv_sec && now.tv_nsec > end->tv_nsec);
+	return now.tv_sec > end->tv_sec ||
+	       (now.tv_sec == end->tv_sec && now.tv_nsec > end->tv_nsec);
 }
 
 static int
@@ -175,7 +177,8 @@ quick_check(struct index *ix)
 	r = check_rows(ix, "PRAGMA quick_check(1)", NULL, NULL);
 	sqlite3_progress_handler(ix->db, 0, NULL, NULL);
 	if (r == -ETIME) {
-		log_info("cache.index", "check-cut", "path=%s: too big for the start-up check", ix->path);
+		log_info("cache.index", "check-cut", "path=%s: too big for the start-up check",
+		    ix->path);
 		return 0;
 	}
 	return r > 0 ? -EUCLEAN : r;
@@ -197,7 +200,8 @@ index_check_integrity(struct index *ix, void (*say)(void *arg, const char *line)
 static int
 set_meta(struct index *ix, const char *key, int64_t value)
 {
-	char *sql = xasprintf("INSERT OR REPLACE INTO meta VALUES('%s',%lld)", key, (long long)value);
+	char *sql =
+	    xasprintf("INSERT OR REPLACE INTO meta VALUES('%s',%lld)", key, (long long)value);
 	int err = run_sql(ix, sql);
 
 	free(sql);
@@ -264,12 +268,13 @@ identify(struct index *ix, bool *is_new, char *err_text, size_t err_cap)
 	if (*is_new)
 		return 0;
 	if (app != APPLICATION_ID) {
-		snprintf(err_text, err_cap, "%s is an SQLite database, but not a Causeway index", ix->path);
+		snprintf(err_text, err_cap, "%s is an SQLite database, but not a Causeway index",
+		    ix->path);
 		return -EUCLEAN;
 	}
 	if (version != SCHEMA_VERSION) {
-		snprintf(err_text, err_cap, "%s has schema version %lld; this program knows %d", ix->path,
-		    (long long)version, SCHEMA_VERSION);
+		snprintf(err_text, err_cap, "%s has schema version %lld; this program knows %d",
+		    ix->path, (long long)version, SCHEMA_VERSION);
 		return -EUCLEAN;
 	}
 	return 0;
@@ -278,9 +283,10 @@ identify(struct index *ix, bool *is_new, char *err_text, size_t err_cap)
 static int
 configure(struct index *ix)
 {
-	static const char *const pragmas[] = {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL",
-	    "PRAGMA synchronous=FULL", "PRAGMA wal_autocheckpoint=4000", "PRAGMA cache_size=-65536",
-	    "PRAGMA temp_store=MEMORY", "PRAGMA journal_size_limit=67108864", "BEGIN EXCLUSIVE; COMMIT"};
+	static const char *const pragmas[] = {"PRAGMA locking_mode=EXCLUSIVE",
+	    "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA wal_autocheckpoint=4000",
+	    "PRAGMA cache_size=-65536", "PRAGMA temp_store=MEMORY",
+	    "PRAGMA journal_size_limit=67108864", "BEGIN EXCLUSIVE; COMMIT"};
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(pragmas) / sizeof(pragmas[0]) && err == 0; i++)
@@ -295,8 +301,10 @@ explain(const char *path, int err, char *text, size_t cap)
 		return;
 	if (err == -EUCLEAN)
 		snprintf(text, cap,
-		    "the index %s is damaged. Restore it, or move it away (with its -wal file) to start "
-		    "anew: files that were in sync come back from the bucket, but data not yet uploaded "
+		    "the index %s is damaged. Restore it, or move it away (with its -wal file) to "
+		    "start "
+		    "anew: files that were in sync come back from the bucket, but data not yet "
+		    "uploaded "
 		    "would be lost",
 		    path);
 	else if (err == -EBUSY)
@@ -338,8 +346,8 @@ open_db(struct index *ix, bool create, bool *is_new, char *err_text, size_t err_
 }
 
 int
-index_open(const char *path, bool create, struct index **out, bool *is_new, char *err_text,
-    size_t err_cap)
+index_open(
+    const char *path, bool create, struct index **out, bool *is_new, char *err_text, size_t err_cap)
 {
 	struct index *ix = xcalloc(1, sizeof(*ix));
 	pthread_mutexattr_t attr;
@@ -379,7 +387,8 @@ index_close(struct index *ix)
 	for (int i = 0; i < OP_MAX; i++)
 		sqlite3_finalize(ix->stmts[i]);
 	if (ix->db != NULL && !ix->is_read_only)
-		set_meta(ix, "next_ino", (int64_t)ix->next_ino); /* give back what was only reserved */
+		set_meta(
+		    ix, "next_ino", (int64_t)ix->next_ino); /* give back what was only reserved */
 	sqlite3_close(ix->db);
 	pthread_mutex_destroy(&ix->lock);
 	free(ix->path);
@@ -432,7 +441,8 @@ index_next_ino(struct index *ix)
 		 * reserved must not be used: it could come a second time after a crash */
 		pthread_mutex_lock(&ix->lock);
 		if (ino >= ix->ino_limit && index_reserve(ix, NULL) != 0)
-			fatal_at(__FILE__, __LINE__, "inode numbers cannot be reserved in the index");
+			fatal_at(
+			    __FILE__, __LINE__, "inode numbers cannot be reserved in the index");
 		pthread_mutex_unlock(&ix->lock);
 	}
 	return ino;

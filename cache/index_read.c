@@ -34,7 +34,8 @@ struct each {
 		int (*tomb)(void *arg, const struct index_tomb *b);
 		int (*upload)(void *arg, const struct index_upload *u);
 		int (*kv)(void *arg, const char *key, const char *value);
-		int (*event)(void *arg, uint64_t id, int64_t time_ns, const char *type, const char *json);
+		int (*event)(
+		    void *arg, uint64_t id, int64_t time_ns, const char *type, const char *json);
 		int (*redo)(void *arg, int64_t slot, uint32_t block, const void *data);
 	} fn;
 };
@@ -106,8 +107,8 @@ node_row(struct each *e, sqlite3_stmt *st)
 }
 
 int
-index_each_node(struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_node *n),
-    void *arg)
+index_each_node(
+    struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_node *n), void *arg)
 {
 	struct each e = {.row = node_row, .fn_arg = arg, .fn.node = fn};
 
@@ -134,8 +135,8 @@ chunk_row(struct each *e, sqlite3_stmt *st)
 }
 
 int
-index_each_chunk(struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_chunk *c),
-    void *arg)
+index_each_chunk(
+    struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_chunk *c), void *arg)
 {
 	struct each e = {.row = chunk_row, .fn_arg = arg, .fn.chunk = fn};
 
@@ -151,12 +152,13 @@ seal_row(struct each *e, sqlite3_stmt *st)
 }
 
 int
-index_each_seal(struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_seal *s),
-    void *arg)
+index_each_seal(
+    struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_seal *s), void *arg)
 {
 	struct each e = {.row = seal_row, .fn_arg = arg, .fn.seal = fn};
 
-	return each_row(ix, "SELECT * FROM seal WHERE space=?1 ORDER BY file_id", NULL, space, 0, &e);
+	return each_row(
+	    ix, "SELECT * FROM seal WHERE space=?1 ORDER BY file_id", NULL, space, 0, &e);
 }
 
 static int
@@ -168,8 +170,8 @@ tomb_row(struct each *e, sqlite3_stmt *st)
 }
 
 int
-index_each_tomb(struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_tomb *b),
-    void *arg)
+index_each_tomb(
+    struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_tomb *b), void *arg)
 {
 	struct each e = {.row = tomb_row, .fn_arg = arg, .fn.tomb = fn};
 
@@ -186,8 +188,8 @@ upload_row(struct each *e, sqlite3_stmt *st)
 }
 
 int
-index_each_upload(struct index *ix, uint32_t space,
-    int (*fn)(void *arg, const struct index_upload *u), void *arg)
+index_each_upload(
+    struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_upload *u), void *arg)
 {
 	struct each e = {.row = upload_row, .fn_arg = arg, .fn.upload = fn};
 
@@ -217,7 +219,8 @@ index_get_kv(struct index *ix, const char *ns, const char *key)
 	int rc;
 
 	pthread_mutex_lock(&ix->lock);
-	rc = sqlite3_prepare_v2(ix->db, "SELECT value FROM kv WHERE ns=?1 AND key=?2", -1, &st, NULL);
+	rc = sqlite3_prepare_v2(
+	    ix->db, "SELECT value FROM kv WHERE ns=?1 AND key=?2", -1, &st, NULL);
 	if (rc == SQLITE_OK) {
 		sqlite3_bind_text(st, 1, ns, -1, SQLITE_STATIC);
 		sqlite3_bind_text(st, 2, key, -1, SQLITE_STATIC);
@@ -234,22 +237,23 @@ index_get_kv(struct index *ix, const char *ns, const char *key)
 static int
 event_row(struct each *e, sqlite3_stmt *st)
 {
-	return e->fn.event(e->fn_arg, u64_at(st, 0), sqlite3_column_int64(st, 1), text_at(st, 2),
-	    text_at(st, 3));
+	return e->fn.event(
+	    e->fn_arg, u64_at(st, 0), sqlite3_column_int64(st, 1), text_at(st, 2), text_at(st, 3));
 }
 
 int
 index_each_event(struct index *ix, const char *type, unsigned int max,
-    int (*fn)(void *arg, uint64_t id, int64_t time_ns, const char *type, const char *json), void *arg)
+    int (*fn)(void *arg, uint64_t id, int64_t time_ns, const char *type, const char *json),
+    void *arg)
 {
 	struct each e = {.row = event_row, .fn_arg = arg, .fn.event = fn};
 
 	if (type != NULL)
 		return each_row(ix,
-		    "SELECT id,time,type,json FROM event WHERE type=?1 ORDER BY id DESC LIMIT ?2", type, 0,
-		    max, &e);
-	return each_row(ix, "SELECT id,time,type,json FROM event ORDER BY id DESC LIMIT ?1", NULL, max, 0,
-	    &e);
+		    "SELECT id,time,type,json FROM event WHERE type=?1 ORDER BY id DESC LIMIT ?2",
+		    type, 0, max, &e);
+	return each_row(
+	    ix, "SELECT id,time,type,json FROM event ORDER BY id DESC LIMIT ?1", NULL, max, 0, &e);
 }
 
 static int
@@ -257,8 +261,8 @@ redo_row(struct each *e, sqlite3_stmt *st)
 {
 	if (sqlite3_column_bytes(st, 2) != 4096)
 		return -EUCLEAN;
-	return e->fn.redo(e->fn_arg, sqlite3_column_int64(st, 0), u32_at(st, 1),
-	    sqlite3_column_blob(st, 2));
+	return e->fn.redo(
+	    e->fn_arg, sqlite3_column_int64(st, 0), u32_at(st, 1), sqlite3_column_blob(st, 2));
 }
 
 int

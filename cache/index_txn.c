@@ -277,7 +277,8 @@ index_txn_add_event(struct index_txn *t, int64_t time_ns, const char *type, cons
 }
 
 void
-index_txn_put_redo(struct index_txn *t, uint32_t space, int64_t slot, uint32_t block, const void *data)
+index_txn_put_redo(
+    struct index_txn *t, uint32_t space, int64_t slot, uint32_t block, const void *data)
 {
 	struct op *op = add_op(t, OP_PUT_REDO);
 

@@ -10,7 +10,7 @@
 
 #include "cache/cache_int.h"
 
-struct layer { /* where one byte comes from and how far that holds */
+struct layer {	      /* where one byte comes from and how far that holds */
 	int32_t slot; /* NO_SLOT = zeros */
 	bool is_miss;
 	uint64_t end;
@@ -76,8 +76,8 @@ seg_add(struct segment *segs, unsigned int *n, int32_t slot, uint64_t file_off, 
 }
 
 uint32_t
-cachei_plan(const struct cache_file *f, uint64_t off, uint32_t len, uint64_t size, unsigned int view,
-    struct segment *segs, unsigned int *nsegs, bool *miss)
+cachei_plan(const struct cache_file *f, uint64_t off, uint32_t len, uint64_t size,
+    unsigned int view, struct segment *segs, unsigned int *nsegs, bool *miss)
 {
 	uint64_t pos = off, end = off + len;
 	struct chunk *ch = NULL;
@@ -128,8 +128,8 @@ cachei_segs_unpin(struct cache_space *s, const struct segment *segs, unsigned in
 }
 
 int
-cachei_segs_read(struct cache_space *s, const struct segment *segs, unsigned int n, void *buf,
-    bool nowait)
+cachei_segs_read(
+    struct cache_space *s, const struct segment *segs, unsigned int n, void *buf, bool nowait)
 {
 	char *p = buf;
 	int err;
@@ -138,7 +138,8 @@ cachei_segs_read(struct cache_space *s, const struct segment *segs, unsigned int
 		if (segs[i].slot == NO_SLOT) {
 			memset(p, 0, segs[i].len);
 		} else {
-			err = s->cache->os->pread(s->file, p, segs[i].len, segs[i].file_off, nowait);
+			err =
+			    s->cache->os->pread(s->file, p, segs[i].len, segs[i].file_off, nowait);
 			if (err != 0)
 				return err;
 		}
@@ -177,8 +178,8 @@ read_step(struct cw_io *io, bool nowait)
 
 	list_init(&fetches);
 	while (io->npending < io->len) {
-		planned = cachei_plan(f, io->off + io->npending, io->len - io->npending, size, view, segs,
-		    &nsegs, &miss);
+		planned = cachei_plan(f, io->off + io->npending, io->len - io->npending, size, view,
+		    segs, &nsegs, &miss);
 		if (planned == 0) {
 			CW_ASSERT(miss);
 			read_miss(io, &fetches);

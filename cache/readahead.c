@@ -10,7 +10,7 @@
 
 #define RA_MIN (256u << 10)
 #define RA_MAX (16u << 20)
-#define RA_SLACK (2u << 20)	      /* how far out of order reads of one sequence may be */
+#define RA_SLACK (2u << 20)	/* how far out of order reads of one sequence may be */
 #define RA_BUDGET (192ll << 20) /* bytes in flight over all files */
 
 void

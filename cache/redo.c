@@ -127,7 +127,8 @@ cachei_redo_replay(struct cache_space *s)
 	CACHE_FAILPOINT("replay-before-txn");
 	err = index_apply(s->cache->index, t);
 	index_txn_free(t);
-	log_info("cache.redo", "replayed", "space=%u blocks=%llu", s->id, (unsigned long long)r.nblocks);
+	log_info(
+	    "cache.redo", "replayed", "space=%u blocks=%llu", s->id, (unsigned long long)r.nblocks);
 	return err;
 }
 
@@ -140,10 +141,12 @@ copy_blocks(struct cache_space *s, int32_t from, int32_t to, uint64_t mask)
 
 	for (; mask != 0; mask &= mask - 1) {
 		uint64_t in = (uint64_t)__builtin_ctzll(mask) * CACHE_BLOCK_SIZE;
-		int err = s->cache->os->pread(s->file, block, sizeof(block), slot_off(from) + in, false);
+		int err =
+		    s->cache->os->pread(s->file, block, sizeof(block), slot_off(from) + in, false);
 
 		if (err == 0)
-			err = s->cache->os->pwrite(s->file, block, sizeof(block), slot_off(to) + in);
+			err =
+			    s->cache->os->pwrite(s->file, block, sizeof(block), slot_off(to) + in);
 		if (err != 0)
 			return err;
 	}
@@ -234,7 +237,7 @@ cachei_relocate(struct cache_space *s)
 	}
 	cache_space_unlock(s);
 	if (err != 0)
-		log_err("cache.redo", "copy-failed", "space=%u err=\"%s\": after a failed sync", s->id,
-		    err_str(err));
+		log_err("cache.redo", "copy-failed", "space=%u err=\"%s\": after a failed sync",
+		    s->id, err_str(err));
 	return err;
 }

@@ -157,7 +157,8 @@ bool
 cache_sealed_local(const struct cache_file *f, uint64_t off, uint64_t len)
 {
 	uint64_t end = min64(off + len, f->seal_base_limit);
-	uint64_t b = off >> CACHE_BLOCK_SHIFT, last = (end + CACHE_BLOCK_SIZE - 1) >> CACHE_BLOCK_SHIFT;
+	uint64_t b = off >> CACHE_BLOCK_SHIFT,
+		 last = (end + CACHE_BLOCK_SIZE - 1) >> CACHE_BLOCK_SHIFT;
 
 	while (b < last) {
 		const struct chunk *ch = cachei_chunk_find(f, (uint32_t)(b / CACHE_CHUNK_BLOCKS));
@@ -180,7 +181,8 @@ keep_mask(uint32_t no, uint64_t limit)
 
 	if (limit <= start)
 		return 0;
-	return cachei_mask(0, (uint32_t)(min64(limit - start, CACHE_CHUNK_SIZE) >> CACHE_BLOCK_SHIFT));
+	return cachei_mask(
+	    0, (uint32_t)(min64(limit - start, CACHE_CHUNK_SIZE) >> CACHE_BLOCK_SHIFT));
 }
 
 /* chunk_seal_done - SEALED becomes CLEAN; of two slots the one with more blocks stays. locked */

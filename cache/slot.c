@@ -46,7 +46,8 @@ cachei_slots_grow(struct cache_space *s, uint32_t n)
 		sl->v = xrealloc(sl->v, sl->cap * sizeof(*sl->v));
 		memset(sl->v + old_cap, 0, (sl->cap - old_cap) * sizeof(*sl->v));
 		sl->freemap = xrealloc(sl->freemap, sl->cap / 64 * sizeof(*sl->freemap));
-		memset(sl->freemap + old_cap / 64, 0, (sl->cap - old_cap) / 64 * sizeof(*sl->freemap));
+		memset(
+		    sl->freemap + old_cap / 64, 0, (sl->cap - old_cap) / 64 * sizeof(*sl->freemap));
 	}
 	while (sl->n < n)
 		map_set(sl, sl->n++, true);
@@ -180,7 +181,8 @@ take_run(struct cache_space *s, uint32_t max, uint32_t *first)
 			n++;
 		}
 		*first = slot;
-		for (n = 0; n < max && slot + n < sl->n && sl->v[slot + n].state == SLOT_READY; n++) {
+		for (n = 0; n < max && slot + n < sl->n && sl->v[slot + n].state == SLOT_READY;
+		     n++) {
 			sl->v[slot + n].state = SLOT_PUNCHING;
 			map_set(sl, slot + n, false);
 			sl->nready--;
@@ -204,11 +206,11 @@ cachei_slot_punch(struct cache_space *s, unsigned int max)
 		if (n == 0)
 			break;
 		CACHE_FAILPOINT("punch");
-		err = s->cache->os->punch(s->file, slot_off((int32_t)first),
-		    (uint64_t)n << CACHE_CHUNK_SHIFT);
+		err = s->cache->os->punch(
+		    s->file, slot_off((int32_t)first), (uint64_t)n << CACHE_CHUNK_SHIFT);
 		if (err != 0)
-			log_warn("cache.slot", "punch-failed", "space=%u slot=%u n=%u err=\"%s\"", s->id,
-			    first, n, err_str(err));
+			log_warn("cache.slot", "punch-failed", "space=%u slot=%u n=%u err=\"%s\"",
+			    s->id, first, n, err_str(err));
 		cache_space_lock(s);
 		for (uint32_t i = 0; i < n; i++) {
 			s->slots.v[first + i].state = SLOT_FREE;

@@ -135,7 +135,8 @@ cache_space_open(struct cache *c, uint32_t id, const struct cache_owner_ops *ops
 		if (size < 0)
 			err = (int)size;
 		else
-			cachei_slots_grow(s, (uint32_t)((size + CACHE_CHUNK_SIZE - 1) >> CACHE_CHUNK_SHIFT));
+			cachei_slots_grow(
+			    s, (uint32_t)((size + CACHE_CHUNK_SIZE - 1) >> CACHE_CHUNK_SHIFT));
 	}
 	if (err != 0) {
 		log_err("cache.space", "open-failed", "space=%u path=%s err=\"%s\"", id, s->path,
@@ -188,13 +189,15 @@ load_chunk(void *arg, const struct index_chunk *row)
 		ld->norphans++;
 		return 0;
 	}
-	if (!row_ok(row->clean_slot, row->clean_mask) || !row_ok(row->sealed_slot, row->sealed_mask) ||
-	    !row_ok(row->dirty_slot, row->dirty_mask) || (row->sealed_mask != 0 && !f->has_sealed) ||
+	if (!row_ok(row->clean_slot, row->clean_mask) ||
+	    !row_ok(row->sealed_slot, row->sealed_mask) ||
+	    !row_ok(row->dirty_slot, row->dirty_mask) ||
+	    (row->sealed_mask != 0 && !f->has_sealed) ||
 	    (row->clean_mask != 0 && cachei_slot_claim(s, (int32_t)row->clean_slot) != 0) ||
 	    (row->sealed_mask != 0 && cachei_slot_claim(s, (int32_t)row->sealed_slot) != 0) ||
 	    (row->dirty_mask != 0 && cachei_slot_claim(s, (int32_t)row->dirty_slot) != 0)) {
-		log_err("cache.space", "bad-row", "space=%u file=%llu chunk=%u: run causeway check", s->id,
-		    (unsigned long long)row->file_id, row->chunk_no);
+		log_err("cache.space", "bad-row", "space=%u file=%llu chunk=%u: run causeway check",
+		    s->id, (unsigned long long)row->file_id, row->chunk_no);
 		ld->is_bad = true;
 		return -EUCLEAN;
 	}
@@ -246,8 +249,8 @@ mark_unnamed(struct cache_space *s)
 }
 
 int
-cache_space_load(struct cache_space *s,
-    struct cache_file *(*resolve)(void *owner, uint64_t file_id))
+cache_space_load(
+    struct cache_space *s, struct cache_file *(*resolve)(void *owner, uint64_t file_id))
 {
 	struct load ld = {.s = s, .resolve = resolve};
 	int err;
@@ -309,8 +312,8 @@ cache_space_close(struct cache_space *s)
 		cache_space_unlock(s);
 		err = cache_commit_sync(s);
 		if (err != 0)
-			log_err("cache.space", "close-failed", "space=%u err=\"%s\": not all is durable",
-			    s->id, err_str(err));
+			log_err("cache.space", "close-failed",
+			    "space=%u err=\"%s\": not all is durable", s->id, err_str(err));
 	}
 	detach(s);
 	space_free(s);
@@ -335,8 +338,8 @@ cache_space_destroy(struct cache_space *s)
 	if (err == 0 && unlink(s->path) != 0)
 		err = -errno;
 	if (err != 0)
-		log_err("cache.space", "destroy-failed", "space=%u path=%s err=\"%s\"", s->id, s->path,
-		    err_str(err));
+		log_err("cache.space", "destroy-failed", "space=%u path=%s err=\"%s\"", s->id,
+		    s->path, err_str(err));
 	space_free(s);
 	cachei_space_freed(c);
 	return err;

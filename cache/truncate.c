@@ -25,7 +25,8 @@ zero_tail(struct cache_file *f, uint64_t size)
 	err = s->cache->os->pwrite(s->file, zeros, CACHE_BLOCK_SIZE - in,
 	    slot_off(ch->dirty_slot) + (size & (CACHE_CHUNK_SIZE - 1)));
 	if (err != 0) {
-		log_err("cache.truncate", "write-failed", "space=%u err=\"%s\"", s->id, err_str(err));
+		log_err(
+		    "cache.truncate", "write-failed", "space=%u err=\"%s\"", s->id, err_str(err));
 		return -EIO;
 	}
 	ch->dirty_unsynced |= bit;
@@ -44,7 +45,8 @@ cut_chunk(struct chunk *ch, uint64_t size)
 	if (start >= size)
 		keep = 0;
 	else if (size - start < CACHE_CHUNK_SIZE)
-		keep = cachei_mask(0, (uint32_t)((size - start + CACHE_BLOCK_SIZE - 1) >> CACHE_BLOCK_SHIFT));
+		keep = cachei_mask(
+		    0, (uint32_t)((size - start + CACHE_BLOCK_SIZE - 1) >> CACHE_BLOCK_SHIFT));
 	if ((ch->dirty & ~keep) != 0) {
 		cachei_chunk_set_dirty(ch, ch->dirty & keep);
 		ch->dirty_unsynced &= keep;

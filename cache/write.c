@@ -66,7 +66,7 @@ is_dirty(const struct cache_file *f, uint64_t off)
 	const struct chunk *ch = cachei_chunk_find(f, (uint32_t)(off >> CACHE_CHUNK_SHIFT));
 
 	return ch != NULL &&
-	    (ch->dirty >> (off >> CACHE_BLOCK_SHIFT & (CACHE_CHUNK_BLOCKS - 1)) & 1) != 0;
+	       (ch->dirty >> (off >> CACHE_BLOCK_SHIFT & (CACHE_CHUNK_BLOCKS - 1)) & 1) != 0;
 }
 
 /* edge_find - where the old content of the block at off is. result: 0, -EINPROGRESS: parked. locked */
@@ -81,7 +81,8 @@ edge_find(struct cw_io *io, struct edge *e, uint64_t off, struct list *fetches)
 	if (is_dirty(f, off))
 		return 0;
 	e->off = off;
-	n = cachei_plan(f, off, CACHE_BLOCK_SIZE, CACHE_LIMIT_NONE, VIEW_NO_DIRTY, segs, &e->nsegs, &miss);
+	n = cachei_plan(
+	    f, off, CACHE_BLOCK_SIZE, CACHE_LIMIT_NONE, VIEW_NO_DIRTY, segs, &e->nsegs, &miss);
 	if (miss) {
 		off += n;
 		io->npending = (uint32_t)(max64(off, io->off) - io->off);
@@ -138,8 +139,9 @@ write_check(struct cw_io *io, struct plan *p, bool nowait, struct list *fetches)
 	err = find_edges(io, p, fetches);
 	if (err != 0)
 		return err;
-	if (nowait && (io->len > WRITE_INLINE_MAX || (p->edges[0].is_needed && !p->edges[0].is_zero) ||
-			  (p->edges[1].is_needed && !p->edges[1].is_zero)))
+	if (nowait &&
+	    (io->len > WRITE_INLINE_MAX || (p->edges[0].is_needed && !p->edges[0].is_zero) ||
+		(p->edges[1].is_needed && !p->edges[1].is_zero)))
 		return -EAGAIN;
 	p->reserve_bytes = fresh << CACHE_BLOCK_SHIFT;
 	if (fresh > 0 &&
@@ -207,8 +209,8 @@ edge_write(struct cw_io *io, const struct plan *p, const struct edge *e, int32_t
 	if (err != 0)
 		return err;
 	memcpy(block + (from - e->off), (char *)io->buf + (from - p->off), to - from);
-	return s->cache->os->pwrite(s->file, block, sizeof(block),
-	    slot_off(slot) + (e->off & (CACHE_CHUNK_SIZE - 1)));
+	return s->cache->os->pwrite(
+	    s->file, block, sizeof(block), slot_off(slot) + (e->off & (CACHE_CHUNK_SIZE - 1)));
 }
 
 static int
@@ -233,8 +235,8 @@ part_write(struct cw_io *io, const struct plan *p, uint32_t i, int32_t slot)
 	}
 	for (; from < to && err == 0; from += n) {
 		n = min64(to - from, WRITE_PIECE - (from & (WRITE_PIECE - 1)));
-		err = s->cache->os->pwrite(s->file, (char *)io->buf + (from - p->off), n,
-		    slot_off(slot) + (from - start));
+		err = s->cache->os->pwrite(
+		    s->file, (char *)io->buf + (from - p->off), n, slot_off(slot) + (from - start));
 	}
 	return err;
 }
@@ -257,7 +259,8 @@ write_end(struct cw_io *io, struct plan *p, int err)
 			cachei_chunk_set_dirty(ch, ch->dirty | pt->touched);
 			ch->dirty_unsynced |= pt->touched;
 			if (p->sync_errors != s->sync_errors && (ch->flags & CHUNK_RELOC) == 0) {
-				ch->flags |= CHUNK_RELOC; /* its pages may have been in the failed sync */
+				ch->flags |=
+				    CHUNK_RELOC; /* its pages may have been in the failed sync */
 				s->nreloc++;
 			}
 			pt->is_full = ch->dirty_unsynced == BLOCKS_ALL;
@@ -305,7 +308,8 @@ write_bytes(struct cw_io *io, struct plan *p)
 		cache_space_unlock(s);
 		for (uint32_t i = 0; i < p->nparts; i++) {
 			if (p->parts[i].is_full)
-				s->cache->os->start_writeback(s->file, slot_off(slots[i]), CACHE_CHUNK_SIZE);
+				s->cache->os->start_writeback(
+				    s->file, slot_off(slots[i]), CACHE_CHUNK_SIZE);
 		}
 		cache_space_lock(s);
 	}
@@ -352,7 +356,8 @@ write_no_space(struct cw_io *io)
 	struct cache_space *s = io->file->space;
 	int err;
 
-	log_warn("cache.write", "disk-full", "space=%u path=%s: evicting clean data", s->id, s->path);
+	log_warn(
+	    "cache.write", "disk-full", "space=%u path=%s: evicting clean data", s->id, s->path);
 	err = cache_evict_all(s->cache);
 	if (err == 0) {
 		cachei_slot_punch(s, UINT32_MAX);
@@ -362,7 +367,8 @@ write_no_space(struct cw_io *io)
 	}
 	if (err != -ENOSPC)
 		return err;
-	log_err("cache.write", "disk-full", "space=%u path=%s: nothing left to evict", s->id, s->path);
+	log_err(
+	    "cache.write", "disk-full", "space=%u path=%s: nothing left to evict", s->id, s->path);
 	return s->cache->dirty_bytes > 0 ? -ERR_BACKPRESSURE : -ENOSPC;
 }
 

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cache_fixture.h - a small owner for cache tests: files with rows in the index, a bucket in memory
+ * that keeps every version of every object, and a byte-exact oracle of what files hold.
+ */
+#ifndef TESTS_CACHE_FIXTURE_H
+#define TESTS_CACHE_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cache/cache_int.h"
+#include "tests/lib/osfile_crash.h"
+
+#define FX_FILES 6
+#define FX_MAX (1536u << 10) /* biggest file of the oracle */
+#define FX_VERSIONS 4096
+
+struct fx_bytes {
+	unsigned char *p;
+	uint64_t len;
+};
+
+struct fx_file {
+	struct cache_file cf;
+	uint64_t size;
+	uint64_t version; /* object the base limits talk about: index into versions, 0 = none */
+	uint64_t sealed_version; /* what the seal will become */
+	bool is_changed, is_collecting;
+	unsigned char *oracle; /* FX_MAX bytes, zeros past size */
+};
+
+struct fx {
+	char dir[64], index_path[96];
+	const char *data_dirs[1];
+	struct cache_conf conf;
+	struct cache *cache;
+	struct cache_space *space;
+	struct fx_file files[FX_FILES];
+	struct fx_bytes
+	    versions[FX_VERSIONS]; /* the bucket, never forgets; never changes once set */
+	uint64_t nversions;
+	_Atomic int fetch_error;
+	_Atomic unsigned int nfetches, nverifier_changes;
+	_Atomic bool hold_fetches;
+	struct cache_fetch *held[64];
+	struct work *held_work[64];
+	_Atomic unsigned int nheld;
+};
+
+static inline uint64_t
+fx_random(uint64_t *state)
+{
+	uint64_t z = (*state += 0x9e3779b97f4a7c15ull);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
+}
+
+static inline void
+fx_node_row(const struct fx_file *f, struct index_node *row)
+{
+	memset(row, 0, sizeof(*row));
+	row->ino = f->cf.id;
+	row->space = 1;
+	row->name = "f";
+	row->size = f->size;
+	row->base_limit = f->cf.base_limit;
+	row->sealed_limit = f->cf.sealed_limit;
+	row->sealed_size = f->cf.sealed_size;
+	row->has_sealed = f->cf.has_sealed;
+	row->remote_data_seq = f->version;
+	row->data_seq = f->sealed_version;
+}
+
+static inline void
+fx_collect(void *owner, struct index_txn *txn)
+{
+	struct fx *fx = owner;
+	struct index_node row;
+
+	for (int i = 0; i < FX_FILES; i++) {
+		struct fx_file *f = &fx->files[i];
+
+		if (!f->is_changed)
+			continue;
+		f->is_changed = false;
+		f->is_collecting = true;
+		fx_node_row(f, &row);
+		index_txn_put_node(txn, &row);
+	}
+}
+
+static inline void
+fx_collected(void *owner, int err)
+{
+	struct fx *fx = owner;
+
+	cache_space_lock(fx->space);
+	for (int i = 0; i < FX_FILES; i++) {
+		if (fx->files[i].is_collecting && err != 0)
+			fx->files[i].is_changed = true;
+		fx->files[i].is_collecting = false;
+	}
+	cache_space_unlock(fx->space);
+}
+
+struct fx_get {
+	struct work work;
+	struct fx *fx;
+	struct cache_fetch *ft;
+	uint64_t version, off;
+	uint32_t len;
+	unsigned char *buf;
+};
+
+static inline void
+fx_get_run(struct work *w)
+{
+	struct fx_get *g = container_of(w, struct fx_get, work);
+	const struct fx_bytes *v = &g->fx->versions[g->version];
+	int err = g->fx->fetch_error;
+	struct cache_fetch *ft = g->ft;
+
+	memset(g->buf, 0, g->len);
+	if (g->off < v->len)
+		memcpy(g->buf, v->p + g->off, min64(g->len, v->len - g->off));
+	free(g);
+	cache_fetch_done(ft, err);
+}
+
+static inline void
+fx_fetch(
+    void *owner, void *file_owner, uint64_t off, uint32_t len, void *buf, struct cache_fetch *ft)
+{
+	struct fx *fx = owner;
+	struct fx_file *f = file_owner;
+	struct fx_get *g = xcalloc(1, sizeof(*g));
+
+	fx->nfetches++;
+	g->work.fn = fx_get_run;
+	g->fx = fx;
+	g->ft = ft;
+	g->version = f->version;
+	g->off = off;
+	g->len = len;
+	g->buf = buf;
+	if (fx->hold_fetches)
+		fx->held_work[fx->nheld++] = &g->work;
+	else
+		workq_submit(cache_workq(fx->cache), &g->work);
+}
+
+static inline void
+fx_release_fetches(struct fx *fx)
+{
+	fx->hold_fetches = false;
+	while (fx->nheld > 0)
+		workq_submit(cache_workq(fx->cache), fx->held_work[--fx->nheld]);
+}
+
+static inline void
+fx_verifier_changed(void *owner)
+{
+	((struct fx *)owner)->nverifier_changes++;
+}
+
+static const struct cache_owner_ops fx_ops = {
+    fx_collect, fx_collected, fx_fetch, fx_verifier_changed};
+
+/* --- life ---------------------------------------------------------------------------------------------- */
+
+static inline struct cache_file *
+fx_resolve(void *owner, uint64_t id)
+{
+	struct fx *fx = owner;
+
+	return id >= 100 && id < 100 + FX_FILES ? &fx->files[id - 100].cf : NULL;
+}
+
+static inline int
+fx_load_node(void *arg, const struct index_node *n)
+{
+	struct fx *fx = arg;
+	struct fx_file *f = &fx->files[n->ino - 100];
+
+	cache_file_init(&f->cf, fx->space, n->ino, f, n->base_limit);
+	f->cf.sealed_limit = n->sealed_limit;
+	f->cf.sealed_size = n->sealed_size;
+	f->cf.has_sealed = n->has_sealed;
+	f->size = n->size;
+	f->version = n->remote_data_seq;
+	f->sealed_version = n->data_seq;
+	return 0;
+}
+
+static inline void
+fx_open(struct fx *fx)
+{
+	char text[512];
+	int err;
+
+	err = cache_open(&fx->conf, &fx->cache, text, sizeof(text));
+	if (err != 0)
+		print_error("cache_open: %s\n", text);
+	assert_int_equal(err, 0);
+	assert_int_equal(cache_space_open(fx->cache, 1, &fx_ops, fx, &fx->space), 0);
+	for (int i = 0; i < FX_FILES; i++) {
+		struct fx_file *f = &fx->files[i];
+
+		cache_file_init(&f->cf, fx->space, 100 + (uint64_t)i, f, 0);
+		f->size = f->version = f->sealed_version = 0;
+		f->is_changed = f->is_collecting = false;
+	}
+	assert_int_equal(index_each_node(cache_index(fx->cache), 1, fx_load_node, fx), 0);
+	assert_int_equal(cache_space_load(fx->space, fx_resolve), 0);
+	assert_int_equal(cache_start(fx->cache), 0);
+}
+
+static inline void
+fx_close(struct fx *fx)
+{
+	cache_space_close(fx->space);
+	cache_close(fx->cache);
+}
+
+static inline struct fx *
+fx_new(const struct osfile_ops *os, uint64_t capacity)
+{
+	struct fx *fx = xcalloc(1, sizeof(*fx));
+
+	snprintf(fx->dir, sizeof(fx->dir), "/tmp/cw-cache-test-XXXXXX");
+	assert_non_null(mkdtemp(fx->dir));
+	snprintf(fx->index_path, sizeof(fx->index_path), "%s/index.db", fx->dir);
+	fx->data_dirs[0] = fx->dir;
+	fx->conf = (struct cache_conf){.index_path = fx->index_path,
+	    .data_dirs = fx->data_dirs,
+	    .ndata_dirs = 1,
+	    .capacity_bytes = capacity,
+	    .flush_interval_ms = 50,
+	    .workers = 4,
+	    .os = os};
+	for (int i = 0; i < FX_FILES; i++)
+		fx->files[i].oracle = xcalloc(1, FX_MAX);
+	fx_open(fx);
+	return fx;
+}
+
+static inline void
+fx_free(struct fx *fx)
+{
+	char cmd[96];
+
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", fx->dir);
+	assert_int_equal(system(cmd), 0);
+	for (uint64_t i = 0; i <= fx->nversions; i++)
+		free(fx->versions[i].p);
+	for (int i = 0; i < FX_FILES; i++)
+		free(fx->files[i].oracle);
+	osfile_crash_reset();
+	free(fx);
+}
+
+/* --- synchronous I/O ------------------------------------------------------------------------------------- */
+
+struct fx_io {
+	struct cw_io io;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool is_done;
+};
+
+static inline void
+fx_io_done(struct cw_io *io)
+{
+	struct fx_io *fi = container_of(io, struct fx_io, io);
+
+	pthread_mutex_lock(&fi->lock);
+	fi->is_done = true;
+	pthread_cond_signal(&fi->cond);
+	pthread_mutex_unlock(&fi->lock);
+}
+
+static inline void
+fx_written(struct cw_io *io)
+{
+	struct fx_file *f = io->file->owner;
+
+	f->size = max64(f->size, io->off + io->len);
+	f->is_changed = true;
+}
+
+static inline int
+fx_io_wait(struct fx_io *fi, int err)
+{
+	if (err == -EINPROGRESS) {
+		pthread_mutex_lock(&fi->lock);
+		while (!fi->is_done)
+			pthread_cond_wait(&fi->cond, &fi->lock);
+		pthread_mutex_unlock(&fi->lock);
+		err = fi->io.result;
+	}
+	return err;
+}
+
+static inline void
+fx_io_init(
+    struct fx_io *fi, struct fx_file *f, enum cw_io_op op, uint64_t off, uint32_t len, void *buf)
+{
+	memset(fi, 0, sizeof(*fi));
+	fi->io.op = op;
+	fi->io.file = &f->cf;
+	fi->io.off = off;
+	fi->io.len = len;
+	fi->io.buf = buf;
+	fi->io.size = f->size;
+	fi->io.written = fx_written;
+	fi->io.done = fx_io_done;
+	pthread_mutex_init(&fi->lock, NULL);
+	pthread_cond_init(&fi->cond, NULL);
+}
+
+static inline int
+fx_read(struct fx_file *f, uint64_t off, uint32_t len, void *buf, unsigned int flags)
+{
+	struct fx_io fi;
+
+	fx_io_init(&fi, f, CW_IO_READ, off, len, buf);
+	fi.io.flags = flags;
+	return fx_io_wait(&fi, cache_read(&fi.io));
+}
+
+static inline int
+fx_write(struct fx_file *f, uint64_t off, uint32_t len, const void *buf, unsigned int flags)
+{
+	struct fx_io fi;
+	int err;
+
+	fx_io_init(&fi, f, CW_IO_WRITE, off, len, (void *)(uintptr_t)buf);
+	fi.io.flags = flags;
+	err = fx_io_wait(&fi, cache_write(&fi.io));
+	if (err == 0 && f->oracle != NULL)
+		memcpy(f->oracle + off, buf, len);
+	return err;
+}
+
+static inline void
+fx_fill(uint64_t *rnd, unsigned char *p, size_t len)
+{
+	unsigned char tag = (unsigned char)(fx_random(rnd) | 1);
+
+	for (size_t i = 0; i < len; i++)
+		p[i] = (unsigned char)(tag + i / 61 + (i & 3));
+}
+
+static inline void
+fx_truncate(struct fx *fx, struct fx_file *f, uint64_t size)
+{
+	cache_space_lock(fx->space);
+	assert_int_equal(cache_truncate(&f->cf, f->size, size), 0);
+	if (size < f->size)
+		memset(f->oracle + size, 0, f->size - size);
+	f->size = size;
+	f->is_changed = true;
+	cache_space_unlock(fx->space);
+	cache_mark(fx->space);
+}
+
+/* fx_check_range - the cache agrees with the oracle, byte by byte. */
+static inline void
+fx_check_range(struct fx_file *f, uint64_t off, uint32_t len, unsigned int flags)
+{
+	unsigned char *buf = xmalloc(len);
+
+	memset(buf, 0xee, len);
+	assert_int_equal(fx_read(f, off, len, buf, flags), 0);
+	for (uint32_t i = 0; i < len; i++) {
+		if (buf[i] == f->oracle[off + i])
+			continue;
+		print_error("file %llu byte %llu: %02x, should be %02x (size %llu)\n",
+		    (unsigned long long)f->cf.id, (unsigned long long)(off + i), buf[i],
+		    f->oracle[off + i], (unsigned long long)f->size);
+		fail();
+	}
+	free(buf);
+}
+
+/* --- upload ------------------------------------------------------------------------------------------------ */
+
+/* fx_seal - freeze; the oracle's present content is what must reach the bucket. */
+static inline void
+fx_seal(struct fx *fx, struct fx_file *f)
+{
+	struct fx_bytes *v = &fx->versions[++fx->nversions];
+
+	assert_true(fx->nversions < FX_VERSIONS - 1);
+	v->len = f->size;
+	v->p = xmalloc(f->size + 1);
+	memcpy(v->p, f->oracle, f->size);
+	cache_space_lock(fx->space);
+	assert_int_equal(cache_seal(&f->cf, f->size, NULL, NULL), 0);
+	f->sealed_version = fx->nversions;
+	f->is_changed = true;
+	cache_space_unlock(fx->space);
+	cache_mark(fx->space);
+}
+
+/* fx_check_sealed - the sealed view is the moment of the seal, whatever came after. */
+static inline void
+fx_check_sealed(struct fx *fx, struct fx_file *f)
+{
+	const struct fx_bytes *v = &fx->versions[f->sealed_version];
+	unsigned char *buf = xmalloc(v->len + 1);
+
+	assert_int_equal(f->cf.sealed_size, v->len);
+	if (v->len > 0)
+		assert_int_equal(fx_read(f, 0, (uint32_t)v->len, buf, CW_IO_SEALED), 0);
+	assert_memory_equal(buf, v->p, v->len);
+	free(buf);
+}
+
+static inline void
+fx_seal_done(struct fx *fx, struct fx_file *f)
+{
+	cache_space_lock(fx->space);
+	cache_seal_done(&f->cf);
+	f->version = f->sealed_version;
+	f->is_changed = true;
+	cache_space_unlock(fx->space);
+	cache_mark(fx->space);
+}
+
+/* fx_check_clean - P2 in memory: every CLEAN block is the bucket's. */
+static inline void
+fx_check_clean(struct fx *fx, struct fx_file *f)
+{
+	const struct fx_bytes *v = &fx->versions[f->version];
+	unsigned char block[CACHE_BLOCK_SIZE], want[CACHE_BLOCK_SIZE];
+	struct chunk *ch;
+	uint32_t pos = 0;
+
+	cache_space_lock(fx->space);
+	while ((ch = cachei_chunk_next(&f->cf, &pos)) != NULL) {
+		for (uint32_t b = 0; b < CACHE_CHUNK_BLOCKS; b++) {
+			uint64_t off =
+			    ((uint64_t)ch->no << CACHE_CHUNK_SHIFT) + b * CACHE_BLOCK_SIZE;
+
+			if ((ch->clean >> b & 1) == 0)
+				continue;
+			memset(want, 0, sizeof(want));
+			if (off < v->len)
+				memcpy(want, v->p + off, min64(sizeof(want), v->len - off));
+			assert_int_equal(
+			    fx->cache->os->pread(fx->space->file, block, sizeof(block),
+				slot_off(ch->clean_slot) + b * CACHE_BLOCK_SIZE, false),
+			    0);
+			if (memcmp(block, want, sizeof(block)) != 0) {
+				print_error(
+				    "file %llu block %llu: CLEAN but not the bucket's bytes\n",
+				    (unsigned long long)f->cf.id, (unsigned long long)(off >> 12));
+				fail();
+			}
+		}
+	}
+	cache_space_unlock(fx->space);
+}
+
+#endif
