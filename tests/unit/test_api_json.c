@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,14 +139,15 @@ wrong_json_is_a_serialization_exception(void **state)
 static void
 lengths_count_characters_and_not_bytes(void **state)
 {
-	char body[1200] = "{\"ResourceARN\":\"" GW "\",\"TagKeys\":[\"";
+	char name[2 * 129 + 1], body[600];
 
 	(void)state;
-	for (int i = 0; i < 128; i++)
-		strcat(body, "\xc3\xa4");
-	strcat(body, "\"]}");
+	for (size_t i = 0; i < 129; i++)
+		memcpy(name + 2 * i, "\xc3\xa4", 3);
+	snprintf(
+	    body, sizeof(body), "{\"ResourceARN\":\"" GW "\",\"TagKeys\":[\"%.*s\"]}", 256, name);
 	passes("RemoveTagsFromResource", body);
-	strcpy(strstr(body, "\"]}"), "\xc3\xa4\"]}");
+	snprintf(body, sizeof(body), "{\"ResourceARN\":\"" GW "\",\"TagKeys\":[\"%s\"]}", name);
 	fails("RemoveTagsFromResource", body, "ValidationException",
 	    "Member must have length less than or equal to 128");
 }
