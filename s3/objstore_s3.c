@@ -146,13 +146,15 @@ set_conf(struct s3_store *s, const struct s3_store_conf *conf, const char **why)
 	err = err < 0 ? err : set_sse_c(s, why);
 	if (err < 0)
 		return err;
-	s->is_https = strcmp(s->endpoint.scheme, "https") == 0;
+	s->is_wire_safe = conf->unsigned_payload || strcmp(s->endpoint.scheme, "https") == 0 ||
+			  s->endpoint.is_loopback;
 	s->label = xasprintf("%s@%s", s->conf.bucket, s->endpoint.authority);
 	s->base.label = s->label;
 	s->req_conf = (struct s3_req_conf){.bucket = s->conf.bucket,
 	    .sse_c_key_base64 = s->conf.sse_c_key_base64,
 	    .sse_c_key_md5_base64 = s->sse_c_md5,
-	    .requester_pays = conf->requester_pays};
+	    .requester_pays = conf->requester_pays,
+	    .is_foreign = !s->endpoint.is_aws};
 	if (s->endpoint.is_aws && strcmp(s->endpoint.region, "us-east-1") != 0)
 		s->req_conf.location = s->location = xstrdup(s->endpoint.region);
 	return 0;

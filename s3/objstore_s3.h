@@ -26,6 +26,7 @@ struct s3_store_conf {
 	char *proxy;	   /* NULL = environment */
 	bool insecure_tls; /* only for tests: do not verify the peer */
 	bool requester_pays;
+	bool unsigned_payload;	/* plain http: do not sign bodies (https and loopback never do) */
 	char *sse_c_key_base64; /* NULL = none; sent with every object request when set */
 	struct s3_cred_conf cred;
 	unsigned int max_connections; /* 0 = 32 */

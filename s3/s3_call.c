@@ -94,8 +94,7 @@ s3_call_submit(struct s3_store *s, struct objstore_req *req)
 	c->build_err = s3_wire_build(&s->req_conf, req, &c->wire);
 	if (c->build_err == 0 && c->wire.body_len == 0) {
 		memcpy(c->payload_hash, EMPTY_SHA256, sizeof(EMPTY_SHA256));
-	} else if (c->build_err == 0 && s->is_https) {
-		/* TLS keeps the body whole; hashing it again would only cost */
+	} else if (c->build_err == 0 && s->is_wire_safe) {
 		objstorei_copy(c->payload_hash, sizeof(c->payload_hash), "UNSIGNED-PAYLOAD");
 	} else if (c->build_err == 0 && c->wire.body_len > HASH_HERE_MAX) {
 		workq_submit(s->client->workq, &c->hash);

@@ -136,6 +136,8 @@ s3_endpoint_parse(const char *url, const char *region, const char *bucket, bool 
 		*why = "endpoint's host or port is malformed";
 		goto bad;
 	}
+	out->is_loopback =
+	    is_address && (strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0);
 	len = drop_default_port(host, len, is_https ? ":443" : ":80");
 	if (is_address)
 		out->is_virtual = false;

@@ -37,7 +37,7 @@ struct s3_store {
 	char *sse_c_md5;
 	char *location; /* for BUCKET_CREATE, NULL = none */
 	char *label;
-	bool is_https;
+	bool is_wire_safe; /* bodies need no signature: TLS or loopback keeps them whole */
 	unsigned int max_tries;
 	atomic_uint ncalls; /* submitted and not done */
 

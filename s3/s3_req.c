@@ -111,17 +111,19 @@ add_attrs(struct s3_wire *w, const struct objstore_attrs *a)
 	return err < 0 ? err : add_meta(w, a);
 }
 
-/* quoted - an ETag as conditions carry it. */
+/* add_quoted - an ETag as RFC 9110 writes it. */
 static int
 add_quoted(struct s3_wire *w, const char *name, const char *etag)
 {
 	return etag != NULL ? add_owned(w, name, xasprintf("\"%s\"", etag)) : 0;
 }
 
+/* add_conditions - of a write. The ETag goes without quotes here: AWS takes both forms, Ceph RGW
+ * (16) compares the text as it is, and the probe finds out about anybody else. */
 static int
 add_conditions(struct s3_wire *w, const struct objstore_req *req)
 {
-	int err = add_quoted(w, "if-match", req->if_match);
+	int err = add(w, "if-match", req->if_match);
 
 	return err < 0 || !req->if_none_match ? err : add(w, "if-none-match", "*");
 }
@@ -171,6 +173,9 @@ add_copy_source(struct s3_wire *w, const struct s3_req_conf *conf, const struct 
 	err = add_owned(w, "x-amz-copy-source", xasprintf("/%s/%s", conf->bucket, encoded));
 	free(encoded);
 	err = err < 0 ? err : add_quoted(w, "x-amz-copy-source-if-match", req->src_if_match);
+	/* Ceph RGW looks for the condition under this name */
+	if (conf->is_foreign)
+		err = err < 0 ? err : add_quoted(w, "x-amz-copy-if-match", req->src_if_match);
 	return err < 0 ? err : add_sse_c(w, conf, true);
 }
 

@@ -14,8 +14,9 @@ struct s3_endpoint {	 /* where a bucket lives */
 	char *authority; /* host[:port] as the Host header has it, bucket included when virtual */
 	char *bucket;
 	char *region;
-	bool is_aws;	 /* made from the region, so that it may follow it */
-	bool is_virtual; /* bucket in the host's name */
+	bool is_aws;	  /* made from the region, so that it may follow it */
+	bool is_virtual;  /* bucket in the host's name */
+	bool is_loopback; /* an address of this machine that nobody else can listen on */
 };
 
 /* s3_endpoint_parse - take an endpoint URL (NULL: AWS) apart for a bucket.
@@ -31,6 +32,7 @@ struct s3_req_conf { /* what is the same for all requests of a store */
 	const char *bucket;
 	const char *sse_c_key_base64, *sse_c_key_md5_base64; /* NULL = none */
 	bool requester_pays;
+	bool is_foreign;      /* not AWS: say some things in other stores' ways too */
 	const char *location; /* BUCKET_CREATE: LocationConstraint, NULL = none */
 };
 

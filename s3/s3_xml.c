@@ -28,6 +28,7 @@ struct walk {
 	struct strbuf text;
 	bool is_leaf; /* the innermost element has had no children */
 	bool is_url_encoded;
+	bool had_controls; /* the text had characters that XML does not allow */
 };
 
 static bool
@@ -316,7 +317,7 @@ static int
 finish_list(struct walk *w)
 {
 	struct objstore_list *l = &w->out->list;
-	int err = 0;
+	int err = l->n > 0 && w->had_controls && !w->is_url_encoded ? -ERR_PROTOCOL : 0;
 
 	for (size_t i = 0; i < l->n && err == 0; i++) {
 		if (w->is_url_encoded)
@@ -341,6 +342,57 @@ finish_list(struct walk *w)
 	return err;
 }
 
+/* control_reference - length of "&#N;" or "&#xN;" at s for a character that XML 1.0 does not allow,
+ * else 0. Ceph RGW writes keys so where it echoes them. */
+static size_t
+control_reference(const char *s, size_t len)
+{
+	bool is_hex = len > 2 && s[2] == 'x';
+	size_t i = is_hex ? 3 : 2;
+	unsigned int v = 0;
+
+	if (len < 4 || s[0] != '&' || s[1] != '#')
+		return 0;
+	for (; i < len && i < 10 && s[i] != ';'; i++) {
+		const char *digits = "0123456789abcdef", *at;
+		char c = s[i] >= 'A' && s[i] <= 'F' ? (char)(s[i] - 'A' + 'a') : s[i];
+
+		at = c != '\0' ? strchr(digits, c) : NULL;
+		if (at == NULL || (!is_hex && at - digits > 9))
+			return 0;
+		v = v * (is_hex ? 16 : 10) + (unsigned int)(at - digits);
+	}
+	if (i >= len || s[i] != ';' || v >= 0x20 || v == '\t' || v == '\n' || v == '\r')
+		return 0;
+	return i + 1;
+}
+
+/* without_controls - a copy with every character that XML does not allow made '?'; NULL when there
+ * is none. They occur in echoed keys, which we do not read: listings are asked for url-encoded. */
+static char *
+without_controls(const char *text, size_t len)
+{
+	char *copy = NULL;
+
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+		size_t n = c == '&' ? control_reference(text + i, len - i) : 0;
+
+		if (n == 0 && c < 0x20 && c != '\t' && c != '\n' && c != '\r')
+			n = 1;
+		if (n == 0)
+			continue;
+		if (copy == NULL) {
+			copy = xmalloc(len + 1);
+			memcpy(copy, text, len);
+			copy[len] = '\0';
+		}
+		memset(copy + i, '?', n);
+		i += n - 1;
+	}
+	return copy;
+}
+
 int
 s3_xml_parse(const char *root, const void *data, size_t len, struct s3_xml_answer *out)
 {
@@ -349,6 +401,7 @@ s3_xml_parse(const char *root, const void *data, size_t len, struct s3_xml_answe
 	int more = 0, err = 0;
 
 	const char *text = data;
+	char *copy;
 
 	memset(out, 0, sizeof(*out));
 	/* blanks keep a slow CompleteMultipartUpload's connection alive */
@@ -358,13 +411,17 @@ s3_xml_parse(const char *root, const void *data, size_t len, struct s3_xml_answe
 	}
 	if (len == 0 || len > S3_XML_MAX)
 		return -ERR_PROTOCOL;
-	r = xmlReaderForMemory(text, (int)len, NULL, NULL,
+	copy = without_controls(text, len);
+	w.had_controls = copy != NULL;
+	r = xmlReaderForMemory(copy != NULL ? copy : text, (int)len, NULL, NULL,
 	    XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_COMPACT);
-	if (r == NULL)
-		return -ERR_PROTOCOL;
-	while (err == 0 && (more = xmlTextReaderRead(r)) == 1)
+	while (err == 0 && r != NULL && (more = xmlTextReaderRead(r)) == 1)
 		err = step(&w, r);
-	xmlFreeTextReader(r);
+	if (r == NULL)
+		err = -ERR_PROTOCOL;
+	else
+		xmlFreeTextReader(r);
+	free(copy);
 	strbuf_free(&w.text);
 	if (err == 0 && (more != 0 || w.depth != -1))
 		err = -ERR_PROTOCOL;
