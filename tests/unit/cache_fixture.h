@@ -37,7 +37,7 @@ struct fx_file {
 };
 
 struct fx {
-	char dir[64], index_path[96];
+	char dir[64], index_path[160];
 	const char *data_dirs[1];
 	struct cache_conf conf;
 	struct cache *cache;

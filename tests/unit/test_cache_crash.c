@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_cache_crash.c - power cuts at every failpoint of commit, seal, evict, punch and redo.
+ *
+ * A life is some random operations; at a random failpoint, or between two operations, the data file
+ * loses what was not synced (osfile_crash) and the index is copied as it lies on disk.  The next life
+ * opens the copies and must find: every byte acknowledged by a commit, or what came later; the sealed
+ * moment exact (P4); CLEAN blocks equal to the bucket (P2); and an index that checks clean (P1, P3).
+ * CW_SEED repeats a run; CW_BREAK=nosync makes syncs lie and must make the test fail.
+ */
+#include <time.h>
+
+#include "tests/unit/cache_fixture.h"
+
+#define REACH (420u << 10) /* files stay below this */
+#define HISTORY 64
+
+struct snapshot {
+	unsigned char *p;
+	uint64_t size;
+};
+
+struct history { /* states a file may be found in: the last acknowledged one and all later ones */
+	struct snapshot v[HISTORY];
+	unsigned int n;
+};
+
+static struct fx *fx_now;
+static struct history histories[FX_FILES];
+static _Atomic int countdown; /* failpoints until the cut; < 0: none is due */
+static _Atomic bool has_cut;
+static _Atomic uint64_t cut_seed;
+static char cut_index[128];
+static const char *_Atomic cut_at;
+static unsigned char big[FX_MAX];
+
+static void
+copy_file(const char *from, const char *to)
+{
+	char buf[65536];
+	FILE *in = fopen(from, "rb"), *out;
+	size_t n;
+
+	if (in == NULL)
+		return;
+	out = fopen(to, "wb");
+	if (out == NULL)
+		abort();
+	while ((n = fread(buf, 1, sizeof(buf), in)) > 0) {
+		if (fwrite(buf, 1, n, out) != n)
+			abort();
+	}
+	fclose(in);
+	fclose(out);
+}
+
+static void
+cut_power(const char *where)
+{
+	char from[160], to[160];
+
+	snprintf(from, sizeof(from), "%s-wal", fx_now->conf.index_path);
+	snprintf(to, sizeof(to), "%s-wal", cut_index);
+	copy_file(fx_now->conf.index_path, cut_index);
+	copy_file(from, to);
+	osfile_crash_cut(cut_seed);
+	cut_at = where;
+	has_cut = true;
+}
+
+static void
+at_failpoint(const char *name)
+{
+	if (countdown >= 0 && atomic_fetch_sub(&countdown, 1) == 0)
+		cut_power(name);
+}
+
+/* --- what may be found --------------------------------------------------------------------------------- */
+
+static void
+history_push(int i)
+{
+	struct fx_file *f = &fx_now->files[i];
+	struct history *h = &histories[i];
+
+	assert_true(h->n < HISTORY);
+	h->v[h->n].size = f->size;
+	h->v[h->n].p = xmalloc(REACH * 2);
+	memcpy(h->v[h->n].p, f->oracle, REACH * 2);
+	h->n++;
+}
+
+static void
+history_start(int i)
+{
+	struct history *h = &histories[i];
+
+	while (h->n > 0)
+		free(h->v[--h->n].p);
+	history_push(i);
+}
+
+static void
+check_history(int i)
+{
+	struct fx_file *f = &fx_now->files[i];
+	struct history *h = &histories[i];
+	bool size_ok = false;
+
+	for (unsigned int k = 0; k < h->n; k++)
+		size_ok = size_ok || h->v[k].size == f->size;
+	if (!size_ok)
+		print_error("file %d: size %llu was never right\n", i, (unsigned long long)f->size);
+	assert_true(size_ok);
+	memset(big, 0xee, REACH * 2);
+	assert_int_equal(fx_read(f, 0, REACH * 2, big, 0), 0);
+	for (uint64_t b = 0; b < REACH * 2; b++) {
+		bool ok = b >= f->size && big[b] == 0;
+
+		for (unsigned int k = 0; k < h->n && !ok; k++)
+			ok = big[b] == h->v[k].p[b];
+		if (ok)
+			continue;
+		print_error("file %d byte %llu: %02x was never right; cut at %s\n", i,
+		    (unsigned long long)b, big[b], cut_at);
+		fail();
+	}
+	memset(f->oracle, 0, FX_MAX);
+	memcpy(f->oracle, big, f->size);
+}
+
+/* --- one life -------------------------------------------------------------------------------------------- */
+
+static void
+life_write(int i, uint64_t *rnd)
+{
+	struct fx_file *f = &fx_now->files[i];
+	uint64_t off = fx_random(rnd) % REACH, size = f->size;
+	uint32_t len = (uint32_t)(1 + fx_random(rnd) % (fx_random(rnd) % 5 == 0 ? 200000 : 6000));
+
+	if (fx_random(rnd) % 3 == 0)
+		off = min64(f->size, REACH);
+	fx_fill(rnd, big, len);
+	/* the state after it may be found even if the cut comes in the middle */
+	memcpy(f->oracle + off, big, len);
+	f->size = max64(size, off + len);
+	history_push(i);
+	f->size = size;
+	fx_write(f, off, len, big, fx_random(rnd) % 2 == 0 ? CW_IO_NOWAIT : 0);
+}
+
+static void
+life_truncate(int i, uint64_t *rnd)
+{
+	struct fx_file *f = &fx_now->files[i];
+	uint64_t size = fx_random(rnd) % REACH;
+
+	fx_truncate(fx_now, f, size);
+	history_push(i);
+}
+
+static void
+life_discard(int i)
+{
+	struct fx_file *f = &fx_now->files[i];
+
+	cache_space_lock(fx_now->space);
+	if (f->cf.nio == 0) {
+		memset(f->oracle, 0, FX_MAX);
+		f->size = 0;
+		f->version = f->sealed_version = 0;
+		f->is_changed = true;
+		cache_file_discard(&f->cf);
+		history_push(i);
+	}
+	cache_space_unlock(fx_now->space);
+}
+
+static void
+life_commit(void)
+{
+	if (cache_commit_sync(fx_now->space) != 0 || has_cut)
+		return;
+	for (int i = 0; i < FX_FILES; i++)
+		history_start(i);
+}
+
+static void
+life_op(uint64_t *rnd)
+{
+	int i = (int)(fx_random(rnd) % FX_FILES);
+	struct fx_file *f = &fx_now->files[i];
+	unsigned int what = (unsigned int)(fx_random(rnd) % 100);
+
+	if (histories[i].n >= HISTORY - 2 || what < 30)
+		life_commit();
+	else if (what < 60)
+		life_write(i, rnd);
+	else if (what < 67)
+		life_truncate(i, rnd);
+	else if (what < 77 && !f->cf.has_sealed)
+		fx_seal(fx_now, f);
+	else if (what < 84 && f->cf.has_sealed)
+		fx_seal_done(fx_now, f);
+	else if (what < 88)
+		cache_evict_all(fx_now->cache);
+	else if (what < 90)
+		life_discard(i);
+	else
+		fx_read(f, fx_random(rnd) % REACH, 40000, big, 0);
+}
+
+static void
+no_problem(void *arg, const char *line)
+{
+	(void)arg;
+	print_error("check: %s\n", line);
+}
+
+/* next_life - open what the cut left, or close cleanly when there was none. */
+static void
+next_life(int life)
+{
+	struct cache_check_report report;
+	int found;
+
+	if (!has_cut)
+		cut_power("between operations");
+	countdown = -1;
+	fx_close(fx_now); /* whatever it still does has no effect */
+	snprintf(fx_now->index_path, sizeof(fx_now->index_path), "%s", cut_index);
+	snprintf(cut_index, sizeof(cut_index), "%s/index-%d.db", fx_now->dir, life + 1);
+	found = cache_check(&fx_now->conf, no_problem, NULL, &report);
+	if (found != 0)
+		print_error("cache_check found %d after a cut at %s\n", found, cut_at);
+	assert_int_equal(found, 0);
+	fx_open(fx_now);
+	for (int i = 0; i < FX_FILES; i++) {
+		fx_check_clean(fx_now, &fx_now->files[i]);
+		check_history(i);
+		if (fx_now->files[i].cf.has_sealed)
+			fx_check_sealed(fx_now, &fx_now->files[i]);
+		history_start(i);
+	}
+}
+
+static void
+every_promise_survives_power_cuts(void **state)
+{
+	const char *text = getenv("CW_SEED"), *lives_text = getenv("CW_LIVES");
+	uint64_t rnd = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
+	int lives = lives_text != NULL ? atoi(lives_text) : 60;
+
+	(void)state;
+	print_message("CW_SEED=%llu\n", (unsigned long long)rnd);
+	countdown = -1;
+	fx_now = fx_new(&osfile_crash, 64u << 20);
+	fx_now->conf.flush_interval_ms = 5;
+	snprintf(cut_index, sizeof(cut_index), "%s/index-0.db", fx_now->dir);
+	cache_failpoint = at_failpoint;
+	for (int i = 0; i < FX_FILES; i++)
+		history_start(i);
+	for (int life = 0; life < lives && fx_now->nversions < FX_VERSIONS - 200; life++) {
+		unsigned int nops = (unsigned int)(fx_random(&rnd) % 120);
+
+		if (getenv("CW_BREAK") != NULL)
+			osfile_crash_ignore_syncs(true);
+		has_cut = false;
+		cut_seed = fx_random(&rnd);
+		countdown = fx_random(&rnd) % 4 == 0 ? -1 : (int)(fx_random(&rnd) % 200);
+		for (unsigned int k = 0; k < nops && !has_cut; k++)
+			life_op(&rnd);
+		next_life(life);
+	}
+	cache_failpoint = NULL;
+	fx_close(fx_now);
+	for (int i = 0; i < FX_FILES; i++) {
+		while (histories[i].n > 0)
+			free(histories[i].v[--histories[i].n].p);
+	}
+	fx_free(fx_now);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_promise_survives_power_cuts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
