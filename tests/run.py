@@ -105,6 +105,8 @@ def main():
     total = {"passed": 0, "failed": 0, "skipped": 0}
     failed = []
     env = dict(os.environ)
+    # Debian's own tools, whatever else a machine has in front of them
+    env["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin:" + env.get("PATH", "")
     tmp = tempfile.mkdtemp(prefix="cw-test-")
 
     def report(result):

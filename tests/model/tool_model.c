@@ -784,7 +784,7 @@ dump_to(const char *dir)
 	char path[PATH_CAP], full[PATH_CAP + 200];
 
 	/* parents have been made before their children only by chance: go by depth */
-	for (int d = 1; d < 12; d++) {
+	for (int d = 1; d < 64; d++) {
 		for (int n = 1; n < MAX_NODES; n++) {
 			if (nodes[n].kind == FREE_NODE || depth(n) != d)
 				continue;
