@@ -103,10 +103,10 @@ make_credentials() {
 	secret=$(head -c 30 /dev/urandom | base64 -w 0)
 	(
 		umask 077
-		printf '# Keys of this gateway, for its API and for its S3 store. Keep them to yourself.\n' &&
-			printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\nregion = us-east-1\n' \
-				"$key" "$secret"
-	) >"$CREDENTIALS.new" && mv "$CREDENTIALS.new" "$CREDENTIALS"
+		printf '%s\n' '# Keys of this gateway, for its API and for its S3 store. Keep them to yourself.' \
+			'[default]' "aws_access_key_id = $key" "aws_secret_access_key = $secret" \
+			'region = us-east-1' >"$CREDENTIALS.new"
+	) && mv "$CREDENTIALS.new" "$CREDENTIALS"
 }
 
 make_conf() {
@@ -325,6 +325,7 @@ wait_for() {
 		[ $SECONDS -lt $until ] || return 1
 		nap 0.1
 	done
+	return 0
 }
 
 is_healthy() { curl -fsS --noproxy '*' -o /dev/null -m 5 "http://$(reachable "$API")/healthz"; }

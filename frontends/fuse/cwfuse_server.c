@@ -304,6 +304,7 @@ reap(struct cwfuse_server *s)
 static void
 check_helper(struct cwfuse_session *se)
 {
+	struct pollfd fuse = {.fd = se->fd}; /* POLLERR comes unasked */
 	char text[FDPASS_MESSAGE];
 	int fds[FDPASS_MAX];
 	size_t nfds;
@@ -313,9 +314,10 @@ check_helper(struct cwfuse_session *se)
 		close(fds[i]);
 	if (n > 0 || n == -EAGAIN)
 		return;
-	log_warn("fuse.session", "helper-gone",
-	    "share=\"%s\": the mount ends with this daemon, nobody will hand it on",
-	    se->share_name);
+	if (poll(&fuse, 1, 0) == 0) /* else it was unmounted: as it should be */
+		log_warn("fuse.session", "helper-gone",
+		    "share=\"%s\": the mount ends with this daemon, nobody will hand it on",
+		    se->share_name);
 	close(se->sock);
 	se->sock = -1;
 }

@@ -283,6 +283,7 @@ cwfuse_session_new(struct cwfuse_server *server, struct cw_share *share, int fus
     struct cwfuse_journal *journal, double timeout_s, struct cwfuse_session **out)
 {
 	struct cwfuse_session *s = xcalloc(1, sizeof(*s));
+	bool is_resumed = journal->init_len > 0;
 	int err;
 
 	*out = NULL;
@@ -310,7 +311,7 @@ cwfuse_session_new(struct cwfuse_server *server, struct cw_share *share, int fus
 		return err;
 	}
 	log_info("fuse.session", "mounted", "share=\"%s\" threads=%u resumed=%d", s->share_name,
-	    s->nthreads, journal->init_len > 0);
+	    s->nthreads, is_resumed);
 	*out = s;
 	return 0;
 }
