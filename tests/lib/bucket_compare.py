@@ -80,8 +80,8 @@ def compare(key, path):
                 body = f.read()
         if data != body:
             out.append("content differs (%d bytes, should be %d)" % (len(data), len(body)))
-    if meta.get("file-permissions") != "0%o" % st.st_mode:
-        out.append("file-permissions %s, should be 0%o" % (meta.get("file-permissions"), st.st_mode))
+    if meta.get("file-permissions") != "%07o" % st.st_mode:
+        out.append("file-permissions %s, should be %07o" % (meta.get("file-permissions"), st.st_mode))
     if not args.no_owner and (meta.get("file-owner"), meta.get("file-group")) != (str(st.st_uid), str(st.st_gid)):
         out.append("owner %s:%s, should be %d:%d" % (meta.get("file-owner"), meta.get("file-group"), st.st_uid, st.st_gid))
     if not args.no_mtime and meta.get("file-mtime") != "%dns" % st.st_mtime_ns:
