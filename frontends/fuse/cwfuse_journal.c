@@ -26,7 +26,7 @@ map(int fd, struct cwfuse_journal **out)
 int
 cwfuse_journal_new(struct cwfuse_journal **out)
 {
-	struct cwfuse_journal *j;
+	struct cwfuse_journal *j = NULL;
 	int fd = memfd_create("causeway-fuse", MFD_CLOEXEC | MFD_ALLOW_SEALING), err;
 
 	_Static_assert(sizeof(*j) <= CWFUSE_JOURNAL_HEAD, "journal head");
@@ -51,7 +51,7 @@ cwfuse_journal_new(struct cwfuse_journal **out)
 int
 cwfuse_journal_map(int fd, struct cwfuse_journal **out)
 {
-	struct cwfuse_journal *j;
+	struct cwfuse_journal *j = NULL;
 	struct stat st;
 	int err, seals = fcntl(fd, F_GET_SEALS);
 
