@@ -73,6 +73,10 @@ struct cache_owner_ops {
 	 * must not block. */
 	void (*fetch)(void *owner, void *file_owner, uint64_t off, uint32_t len, void *buf,
 	    struct cache_fetch *f);
+	/* sealed - the file was sealed just now: what the owner keeps of it (has_sealed, sealed_size and
+	 * the limits) must be in the same commit as the chunks, so its row is to be collected. locked;
+	 * any thread; must not block. May be NULL. */
+	void (*sealed)(void *owner, void *file_owner);
 	/* verifier_changed - un-synced writes may be lost (failed fsync): NFS write verifier changes. */
 	void (*verifier_changed)(void *owner);
 };

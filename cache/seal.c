@@ -54,6 +54,8 @@ flip(struct cache_file *f, uint64_t size)
 	f->sealed_size = f->sealed_limit = size;
 	f->seal_base_limit = f->base_limit;
 	note_seal(f, false);
+	if (f->space->ops->sealed != NULL)
+		f->space->ops->sealed(f->space->owner, f->owner);
 	while ((ch = cachei_chunk_next(f, &pos)) != NULL) {
 		uint64_t mask = ch->dirty, unsynced = ch->dirty_unsynced;
 

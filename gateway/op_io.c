@@ -124,7 +124,10 @@ read_result(struct cw_op *op, struct node *n, int result)
 	}
 	if (result < 0)
 		return result;
+	/* The file may have become shorter meanwhile, here or in the bucket. */
 	op->count_done = op->io.len;
+	if (op->offset + op->io.len > n->size)
+		op->count_done = n->size > op->offset ? (uint32_t)(n->size - op->offset) : 0;
 	op->eof = op->offset + op->io.len >= n->size;
 	touch_atime(op->share, n);
 	op_set_attr(op, n);

@@ -202,6 +202,12 @@ share_fetch(
 }
 
 static void
+share_sealed(void *owner, void *file_owner)
+{
+	node_changed(owner, file_owner);
+}
+
+static void
 share_verifier_changed(void *owner)
 {
 	struct cw_share *s = owner;
@@ -217,5 +223,6 @@ const struct cache_owner_ops share_cache_ops = {
     .collect = share_collect,
     .collected = share_collected,
     .fetch = share_fetch,
+    .sealed = share_sealed,
     .verifier_changed = share_verifier_changed,
 };

@@ -31,7 +31,7 @@ struct fx {
 	char dir[64], index[96], data[96];
 	struct cache *cache;
 	struct cw_share *s;
-	struct objstore *store;
+	struct objstore *store; /* the bucket: outlives the share */
 	struct cw_share_conf conf;
 	uint64_t root;
 	struct cw_op op;
@@ -41,6 +41,71 @@ static const struct cw_cred fx_root = {.uid = 0, .gid = 0};
 static const struct cw_cred fx_alice = {
     .uid = 1000, .gid = 1000, .ngroups = 2, .groups = {1000, 500}};
 static const struct cw_cred fx_bob = {.uid = 2000, .gid = 2000};
+
+/* --- a door to the bucket that can be closed without losing it -------------------------------------- */
+
+struct fx_door {
+	struct objstore pub;
+	struct objstore *bucket;
+	unsigned int nrunning; /* atomic */
+};
+
+struct fx_passing {
+	struct fx_door *door;
+	void (*done)(struct objstore_req *req);
+	void *ctx;
+};
+
+static inline void
+fx_door_done(struct objstore_req *req)
+{
+	struct fx_passing *p = req->ctx;
+	struct fx_door *d = p->door;
+
+	req->done = p->done;
+	req->ctx = p->ctx;
+	free(p);
+	req->done(req);
+	__atomic_sub_fetch(&d->nrunning, 1, __ATOMIC_SEQ_CST);
+}
+
+static inline void
+fx_door_submit(struct objstore *s, struct objstore_req *req)
+{
+	struct fx_passing *p = xcalloc(1, sizeof(*p));
+
+	p->door = (struct fx_door *)(void *)s;
+	p->done = req->done;
+	p->ctx = req->ctx;
+	req->done = fx_door_done;
+	req->ctx = p;
+	__atomic_add_fetch(&p->door->nrunning, 1, __ATOMIC_SEQ_CST);
+	objstore_submit(p->door->bucket, req);
+}
+
+static inline void
+fx_door_close(struct objstore *s)
+{
+	struct fx_door *d = (struct fx_door *)(void *)s;
+
+	while (__atomic_load_n(&d->nrunning, __ATOMIC_SEQ_CST) > 0)
+		clock_sleep_ms(1);
+	free(d);
+}
+
+static inline struct objstore *
+fx_door(struct objstore *bucket)
+{
+	static const struct objstore_ops ops = {.submit = fx_door_submit, .close = fx_door_close};
+	struct fx_door *d = xcalloc(1, sizeof(*d));
+
+	d->pub = *bucket;
+	d->pub.ops = &ops;
+	d->bucket = bucket;
+	return &d->pub;
+}
+
+/* --- life ------------------------------------------------------------------------------------------ */
 
 static inline void
 fx_start(struct fx *fx)
@@ -59,9 +124,8 @@ fx_start(struct fx *fx)
 	r = cache_open(&cc, &fx->cache, err, sizeof(err));
 	if (r < 0)
 		fail_msg("cache_open: %s %s", err_str(r), err);
-	fx->store = objstore_mem_new("test");
 	env.cache = fx->cache;
-	env.store = fx->store;
+	env.store = fx_door(fx->store);
 	assert_int_equal(cw_share_open(7, &fx->conf, &env, &fx->s), 0);
 	assert_int_equal(cache_start(fx->cache), 0);
 	fx->root = cw_share_root(fx->s);
@@ -74,7 +138,7 @@ fx_stop(struct fx *fx)
 	cache_close(fx->cache);
 }
 
-/* fx_restart - the daemon ends and starts again; the bucket in memory starts anew, empty. */
+/* fx_restart - the daemon ends and starts again. */
 static inline void
 fx_restart(struct fx *fx)
 {
@@ -93,6 +157,7 @@ fx_new(void)
 	snprintf(fx->index, sizeof(fx->index), "%s/index.db", fx->dir);
 	snprintf(fx->data, sizeof(fx->data), "%s/data", fx->dir);
 	assert_int_equal(mkdir(fx->data, 0700), 0);
+	fx->store = objstore_mem_new("test");
 	cw_share_conf_init(&fx->conf);
 	fx->conf.name = xstrdup("test");
 	fx->conf.bucket = xstrdup("bucket");
@@ -124,6 +189,7 @@ static inline void
 fx_free(struct fx *fx)
 {
 	fx_stop(fx);
+	fx->store->ops->close(fx->store);
 	fx_remove_dir(fx->dir);
 	cw_share_conf_free(&fx->conf);
 	free(fx);
