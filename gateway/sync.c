@@ -4,7 +4,7 @@
  *
  * A node with a duty is on exactly one list (sync_link), or none while its job runs:
  *   settling    due settle_ms after the last change   } first in, first due: no sorting
- *   soon        due SYNC_SOON_MS after a COMMIT       }
+ *   soon        due 15 % of that after a COMMIT        }
  *   ready       due now
  *   wheel[s]    failed; due at second s
  *   a keylock's waiters, after_walk
@@ -181,10 +181,16 @@ wake_by(struct sync *y, uint64_t due_ms)
 
 /* --- duties ------------------------------------------------------------------------------------- */
 
-static uint32_t
-settle_ms(const struct cw_share *s)
+uint64_t
+sync_settle_ms(const struct cw_share *s)
 {
 	return s->conf.settle_ms != 0 ? s->conf.settle_ms : 1000;
+}
+
+uint64_t
+sync_soon_ms(const struct cw_share *s)
+{
+	return sync_settle_ms(s) * 15 / 100;
 }
 
 static int64_t
@@ -248,7 +254,7 @@ sync_duty(struct cw_share *s, struct node *n)
 		sync_kick(y);
 	} else {
 		list_add_tail(&y->settling, &n->sync_link);
-		wake_by(y, now + settle_ms(s));
+		wake_by(y, now + sync_settle_ms(s));
 	}
 }
 
@@ -338,8 +344,7 @@ sync_committed(struct cw_share *s, struct node *n)
 	uint64_t now = clock_mono_ms();
 
 	if (y == NULL || n->dirty_since_ns == 0 || n->flags & NODE_REMOVED ||
-	    (n->job != NULL && n->job->is_running) || is_backing_off(n, now) ||
-	    settle_ms(s) <= SYNC_SOON_MS)
+	    (n->job != NULL && n->job->is_running) || is_backing_off(n, now))
 		return;
 	list_del(&n->sync_link);
 	n->changed_ms = now;
@@ -348,7 +353,7 @@ sync_committed(struct cw_share *s, struct node *n)
 		sync_kick(y);
 	} else {
 		list_add_tail(&y->soon, &n->sync_link);
-		wake_by(y, now + SYNC_SOON_MS);
+		wake_by(y, now + sync_soon_ms(s));
 	}
 }
 
@@ -541,7 +546,7 @@ load_duties(struct sync *y)
 			if (n->remote.key != NULL && node_key(s, n, key) >= 0 &&
 			    strcmp(key, n->remote.key) != 0)
 				displaced_add(y, n);
-			sync_queue_ready(y, n);
+			sync_duty(s, n); /* settle again: clients come back at this moment, too */
 		}
 	}
 }

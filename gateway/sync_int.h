@@ -16,7 +16,6 @@
 #include "gateway/meta_map.h"
 #include "gateway/node.h"
 
-#define SYNC_SOON_MS 150 /* after COMMIT */
 #define SYNC_TRIES 3	 /* of the store, below ours */
 #define SYNC_JOBS_MIN 2
 #define SYNC_JOBS_START 16
@@ -192,6 +191,9 @@ bool sync_user_get(struct sync *y);
 void sync_user_put(struct sync *y); /* last touch of y; unlocked */
 /* sync_kick - have the scheduler look soon. locked */
 void sync_kick(struct sync *y);
+/* sync_settle_ms - quiet time before an upload; sync_soon_ms - after a COMMIT: 15 % of it. */
+uint64_t sync_settle_ms(const struct cw_share *s);
+uint64_t sync_soon_ms(const struct cw_share *s);
 /* sync_duty - n has something to do in the bucket from now on. locked */
 void sync_duty(struct cw_share *s, struct node *n);
 /* sync_queue_ready - n is to be looked at as soon as there is room. locked */

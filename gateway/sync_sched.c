@@ -46,12 +46,6 @@ move_due(struct sync *y, struct list *from, uint64_t delay_ms, uint64_t now)
 	}
 }
 
-static uint64_t
-settle_of(const struct sync *y)
-{
-	return y->s->conf.settle_ms != 0 ? y->s->conf.settle_ms : 1000;
-}
-
 static void
 turn_wheel(struct sync *y, uint64_t now)
 {
@@ -451,10 +445,10 @@ next_wake(const struct sync *y, uint64_t now)
 
 	if (!list_empty(&y->settling))
 		sooner(&at, container_of(y->settling.next, struct node, sync_link)->changed_ms +
-				settle_of(y));
+				sync_settle_ms(y->s));
 	if (!list_empty(&y->soon))
 		sooner(&at,
-		    container_of(y->soon.next, struct node, sync_link)->changed_ms + SYNC_SOON_MS);
+		    container_of(y->soon.next, struct node, sync_link)->changed_ms + sync_soon_ms(y->s));
 	if (y->nwheel > 0)
 		sooner(&at, (now / 1000 + 1) * 1000);
 	if (y->unavailable) {
@@ -481,8 +475,8 @@ sync_sched_run(struct sync *y)
 		share_unlock(y->s);
 		return;
 	}
-	move_due(y, &y->settling, settle_of(y), now);
-	move_due(y, &y->soon, SYNC_SOON_MS, now);
+	move_due(y, &y->settling, sync_settle_ms(y->s), now);
+	move_due(y, &y->soon, sync_soon_ms(y->s), now);
 	turn_wheel(y, now);
 	start_what_can(y, now);
 	y->wake_at_ms = next_wake(y, now);

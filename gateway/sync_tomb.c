@@ -62,14 +62,13 @@ void
 tomb_add(struct sync *y, const char *key, const char *etag)
 {
 	struct tomb *t = tomb_find(y, key);
-	uint64_t settle = y->s->conf.settle_ms != 0 ? y->s->conf.settle_ms : 1000;
 
 	if (t == NULL) {
 		t = xcalloc(1, sizeof(*t));
 		t->id = index_next_ino(cache_index(y->s->env.cache));
 		t->key = xstrdup(key);
 		list_init(&t->link);
-		t->not_before_ms = clock_mono_ms() + settle;
+		t->not_before_ms = clock_mono_ms() + sync_settle_ms(y->s);
 		keymap_put(&y->tombs, t->key, t);
 	} else if (etag == NULL || (t->etag != NULL && strcmp(t->etag, etag) == 0)) {
 		return;
