@@ -10,14 +10,12 @@
 void
 fh_encode(uint8_t out[FH_LEN], uint32_t share_id, uint64_t ino, uint32_t gen)
 {
-	struct be_writer w;
-
-	be_writer_init(&w, out, FH_LEN);
-	be_put_u32(&w, FH_MAGIC << 16 | FH_VERSION << 8);
-	be_put_u32(&w, share_id);
-	be_put_u64(&w, ino);
-	be_put_u32(&w, gen);
-	be_put_u32(&w, 0);
+	be_store_u32(out, FH_MAGIC << 16 | FH_VERSION << 8);
+	be_store_u32(out + 4, share_id);
+	be_store_u32(out + 8, (uint32_t)(ino >> 32));
+	be_store_u32(out + 12, (uint32_t)ino);
+	be_store_u32(out + 16, gen);
+	be_store_u32(out + 20, 0);
 }
 
 int

@@ -92,7 +92,7 @@ int
 op_read_begin(struct cw_op *op)
 {
 	uint32_t count = op->count < OP_IO_MAX ? op->count : OP_IO_MAX;
-	struct node *n;
+	struct node *n = NULL;
 	int r = file_begin(op, &n);
 
 	if (r != 0)
@@ -161,7 +161,7 @@ written(struct cw_io *io)
 int
 op_write_begin(struct cw_op *op)
 {
-	struct node *n;
+	struct node *n = NULL;
 	int r = file_begin(op, &n);
 
 	if (r == OP_PENDING || r == -ESTALE)
@@ -229,7 +229,7 @@ is_durable(const struct node *n)
 int
 op_commit(struct cw_op *op)
 {
-	struct node *n;
+	struct node *n = NULL;
 	int r = file_begin(op, &n);
 
 	if (r == OP_PENDING || r == -ESTALE)

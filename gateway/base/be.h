@@ -6,6 +6,7 @@
 #ifndef CW_BASE_BE_H
 #define CW_BASE_BE_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -54,9 +55,12 @@ be_u32(struct be_reader *r)
 {
 	const uint8_t *p = be_bytes(r, 4);
 
+	uint32_t v;
+
 	if (p == NULL)
 		return 0;
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+	memcpy(&v, p, sizeof(v));
+	return be32toh(v);
 }
 
 static inline uint64_t
@@ -104,10 +108,8 @@ be_reserve(struct be_writer *w, size_t n)
 static inline void
 be_store_u32(uint8_t *p, uint32_t v)
 {
-	p[0] = (uint8_t)(v >> 24);
-	p[1] = (uint8_t)(v >> 16);
-	p[2] = (uint8_t)(v >> 8);
-	p[3] = (uint8_t)v;
+	v = htobe32(v);
+	memcpy(p, &v, sizeof(v));
 }
 
 static inline void
