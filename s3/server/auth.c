@@ -143,6 +143,15 @@ check_signature(struct s3d_req *rq, const struct s3_auth *a, const char *token, 
 	return S3E_OK;
 }
 
+/* Signature V2, which newer AWS regions refuse in these words too. */
+static enum s3e
+refuse_old_signature(struct s3d_req *rq)
+{
+	return req_fail(rq, S3E_InvalidRequest,
+	    "The authorization mechanism that you have provided is not supported. Please use "
+	    "AWS4-HMAC-SHA256.");
+}
+
 static enum s3e
 check_header_auth(struct s3d_req *rq, const char *authorization)
 {
@@ -151,9 +160,7 @@ check_header_auth(struct s3d_req *rq, const char *authorization)
 	time_t when, now = (time_t)(clock_real_ns() / 1000000000);
 
 	if (strncmp(authorization, "AWS4-HMAC-SHA256", 16) != 0)
-		return req_fail(rq, S3E_InvalidRequest,
-		    "The authorization mechanism that you have provided is not supported. Please "
-		    "use AWS4-HMAC-SHA256.");
+		return refuse_old_signature(rq);
 	if (s3_auth_parse(authorization, &a) != 0)
 		return S3E_AuthorizationHeaderMalformed;
 	if (!request_time(rq, &when))
@@ -211,5 +218,7 @@ auth_check(struct s3d_req *rq)
 		return check_header_auth(rq, authorization);
 	if (req_param(rq, "X-Amz-Algorithm") != NULL)
 		return check_presigned(rq);
+	if (req_param(rq, "AWSAccessKeyId") != NULL)
+		return refuse_old_signature(rq);
 	return S3E_AccessDenied;
 }

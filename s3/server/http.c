@@ -146,6 +146,17 @@ make_response(struct s3d_req *rq, uint64_t len)
 	    (size_t)len, strbuf_take(&rp->body), MHD_RESPMEM_MUST_FREE);
 }
 
+/* The library refuses empty values and tabs; blanks around a value are no part of it (RFC 9110 5.5). */
+static void
+add_header(struct MHD_Response *r, const char *name, char *value)
+{
+	char *tab;
+
+	while ((tab = strchr(value, '\t')) != NULL)
+		*tab = ' ';
+	MHD_add_response_header(r, name, value[0] != '\0' ? value : " ");
+}
+
 static enum MHD_Result
 send_reply(struct s3d_req *rq, bool must_close)
 {
@@ -155,13 +166,14 @@ send_reply(struct s3d_req *rq, bool must_close)
 	enum MHD_Result res;
 	size_t i;
 
-	stats_count(rq->srv->stats, rq->op, rp->status, rq->fault.action != FAULT_NONE,
-	    rq->body.got, rq->is_head ? 0 : len);
+	if (!rq->is_admin) /* who asks does not change the answer */
+		stats_count(rq->srv->stats, rq->op, rp->status, rq->fault.action != FAULT_NONE,
+		    rq->body.got, rq->is_head ? 0 : len);
 	r = make_response(rq, len);
 	if (r == NULL)
 		return MHD_NO;
 	for (i = 0; i < rp->nheaders; i++)
-		MHD_add_response_header(r, rp->headers[i].name, rp->headers[i].value);
+		add_header(r, rp->headers[i].name, rp->headers[i].value);
 	if (rp->content_type != NULL)
 		MHD_add_response_header(r, "Content-Type", rp->content_type);
 	MHD_add_response_header(r, "Server", "causeway-s3d");

@@ -51,7 +51,7 @@ adopt(struct scan *s, const char *key, int fd, const struct stat *sb, struct obj
 	err = md5_of(fd, m->etag);
 	if (err == 0)
 		err = store_meta_write(s->b, key, fd, m, has_sidecar);
-	log_info("s3d.scan", "file-adopted", "bucket=%s path=\"%s\"", s->b->name, s->rel);
+	log_debug("s3d.scan", "file-adopted", "bucket=%s path=\"%s\"", s->b->name, s->rel);
 	return err;
 }
 

@@ -267,11 +267,10 @@ check_parts(const struct upload *u, const struct upload_part *want, size_t n, ch
 	enum s3e res = n > 0 ? S3E_OK : S3E_MalformedXML;
 	size_t i, j = 0;
 
-	for (i = 0; i < n && res == S3E_OK; i++) {
-		if (i > 0 && want[i].number <= want[i - 1].number) {
+	for (i = 1; i < n && res == S3E_OK; i++)
+		if (want[i].number <= want[i - 1].number)
 			res = S3E_InvalidPartOrder;
-			break;
-		}
+	for (i = 0; i < n && res == S3E_OK; i++) {
 		while (j < u->nparts && u->parts[j].number < want[i].number)
 			j++;
 		if (j == u->nparts || u->parts[j].number != want[i].number ||
