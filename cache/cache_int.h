@@ -150,7 +150,8 @@ struct slots {
 	struct slot *v;
 	uint32_t n, cap, cursor;
 	uint64_t *freemap; /* FREE or READY */
-	uint32_t nfree, nready;
+	uint32_t nfree;
+	_Atomic uint32_t nready; /* written locked; the evictor looks without */
 	struct vec ready; /* int32_t, may hold slots that were re-used meanwhile */
 };
 
