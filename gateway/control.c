@@ -116,8 +116,10 @@ destroy(struct control *c)
 		json_decref(g->row);
 		free(g);
 	}
+	controli_promises_free(c);
 	state_close(c->state);
 	json_decref(c->disks);
+	pthread_mutex_destroy(&c->promises_lock);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }
@@ -137,6 +139,8 @@ control_open(const struct cw_config *conf, struct cache *cache, struct s3_client
 	pthread_mutex_init(&c->lock, NULL);
 	list_init(&c->gateways);
 	list_init(&c->shares);
+	list_init(&c->promises);
+	pthread_mutex_init(&c->promises_lock, NULL);
 	r = state_open(cache, &c->state);
 	if (r == 0)
 		r = workq_new("control", 4, &c->workq);

@@ -27,6 +27,22 @@ struct control {
 	bool closing;
 	struct list gateways, shares;
 	json_t *disks; /* name -> gateway id */
+	/* Promises of a share to call back. A share that closes forgets them, so they are kept here.
+	 * The lock is a leaf: callbacks come on threads of the shares'. */
+	pthread_mutex_t promises_lock;
+	struct list promises;
+};
+
+/* One outstanding callback of a share: NotifyWhenUploaded, RefreshCache, a deletion that waits. */
+struct promise {
+	struct list link;
+	struct work work;
+	struct control *control;
+	char share_id[24], uuid[CONTROL_UUID_LEN];
+	int64_t started_ns;
+	json_t *folders; /* RefreshCache */
+	int err;
+	uint64_t changed;
 };
 
 /* controli_row_string - member of a row; "" if absent. */
@@ -38,6 +54,12 @@ void controli_shares_close(struct control *c);
 void controli_shares_reload(struct control *c); /* locked */
 int controli_disks_load(struct control *c);
 int controli_notify_load(struct control *c);
+/* controli_promise_new - on the list until controli_promise_free(). any lock state */
+struct promise *controli_promise_new(struct control *c, const struct control_share *s);
+void controli_promise_free(struct promise *p);
+/* controli_promise_keep - run fn on the control work queue. any lock state */
+void controli_promise_keep(struct promise *p, void (*fn)(struct work *w));
+void controli_promises_free(struct control *c); /* those that no share will keep any more */
 /* controli_share_event - env.event of every share; takes no lock but the event log's. any lock state */
 void controli_share_event(void *arg, struct cw_share *s, const char *type, const char *json);
 /* controli_share_detail - json taken, with the share's names put in. Only immutable parts are read. */

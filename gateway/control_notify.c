@@ -14,35 +14,44 @@
 #include "gateway/base/strbuf.h"
 #include "gateway/control_int.h"
 
-struct wait {
-	struct work work;
-	struct control *c;
-	char share_id[24], uuid[CONTROL_UUID_LEN];
-	int64_t started_ns;
-	json_t *folders; /* RefreshCache */
-	int err;
-	uint64_t changed;
-};
-
-static struct wait *
-wait_new(struct control *c, const struct control_share *s, char uuid[CONTROL_UUID_LEN])
+struct promise *
+controli_promise_new(struct control *c, const struct control_share *s)
 {
-	struct wait *w = xcalloc(1, sizeof(*w));
+	struct promise *p = xcalloc(1, sizeof(*p));
 
-	w->c = c;
-	w->started_ns = clock_real_ns();
-	snprintf(w->share_id, sizeof(w->share_id), "%s", s->id);
-	if (uuid[0] == '\0')
-		control_uuid(uuid);
-	memcpy(w->uuid, uuid, sizeof(w->uuid));
-	return w;
+	p->control = c;
+	p->started_ns = clock_real_ns();
+	snprintf(p->share_id, sizeof(p->share_id), "%s", s->id);
+	pthread_mutex_lock(&c->promises_lock);
+	list_add_tail(&c->promises, &p->link);
+	pthread_mutex_unlock(&c->promises_lock);
+	return p;
 }
 
-static void
-wait_free(struct wait *w)
+void
+controli_promise_free(struct promise *p)
 {
-	json_decref(w->folders);
-	free(w);
+	struct control *c = p->control;
+
+	pthread_mutex_lock(&c->promises_lock);
+	list_del(&p->link);
+	pthread_mutex_unlock(&c->promises_lock);
+	json_decref(p->folders);
+	free(p);
+}
+
+void
+controli_promise_keep(struct promise *p, void (*fn)(struct work *w))
+{
+	p->work.fn = fn;
+	workq_submit(p->control->workq, &p->work);
+}
+
+void
+controli_promises_free(struct control *c)
+{
+	while (!list_empty(&c->promises))
+		controli_promise_free(container_of(c->promises.next, struct promise, link));
 }
 
 static json_t *
@@ -61,35 +70,35 @@ time_json(int64_t ns)
 static void
 refreshed(struct work *work)
 {
-	struct wait *w = container_of(work, struct wait, work);
+	struct promise *p = container_of(work, struct promise, work);
+	struct control *c = p->control;
 	struct control_share *s;
 
-	control_lock(w->c);
-	s = controli_share_by_id(w->c, w->share_id);
-	if (s != NULL && s->names != NULL && !w->c->closing) {
+	control_lock(c);
+	s = controli_share_by_id(c, p->share_id);
+	if (s != NULL && s->names != NULL && !c->closing) {
 		json_t *d = json_pack("{s:s,s:s,s:o,s:o,s:O,s:I}", "event-type", "refresh-complete",
-		    "notification-id", w->uuid, "started", time_json(w->started_ns), "completed",
-		    time_json(clock_real_ns()), "folderList", w->folders, "changed",
-		    (json_int_t)w->changed);
+		    "notification-id", p->uuid, "started", time_json(p->started_ns), "completed",
+		    time_json(clock_real_ns()), "folderList", p->folders, "changed",
+		    (json_int_t)p->changed);
 
-		if (w->err < 0)
-			json_object_set_new(d, "error", json_string(err_str(w->err)));
-		state_event(w->c->state, "refresh-complete", controli_share_detail(s->names, d));
+		if (p->err < 0)
+			json_object_set_new(d, "error", json_string(err_str(p->err)));
+		state_event(c->state, "refresh-complete", controli_share_detail(s->names, d));
 	}
-	control_unlock(w->c);
-	wait_free(w);
+	control_unlock(c);
+	controli_promise_free(p);
 }
 
 /* A worker of the share's: hand over, its locks are not ours to guess. */
 static void
 refresh_done(void *arg, int err, uint64_t changed)
 {
-	struct wait *w = arg;
+	struct promise *p = arg;
 
-	w->err = err;
-	w->changed = changed;
-	w->work.fn = refreshed;
-	workq_submit(w->c->workq, &w->work);
+	p->err = err;
+	p->changed = changed;
+	controli_promise_keep(p, refreshed);
 }
 
 int
@@ -97,22 +106,27 @@ control_refresh(struct control *c, struct control_share *s, const json_t *folder
     char uuid[CONTROL_UUID_LEN], struct control_error *e)
 {
 	const char *list[64];
-	struct wait *w;
+	struct promise *p;
 	size_t n = 0, i;
 	json_t *v;
 	int r;
 
-	if (s->share == NULL || s->phase != SHARE_SERVING)
+	if (s->share == NULL || s->phase >= SHARE_DELETING)
 		return control_fail(
 		    e, "InvalidParameters", "The specified file share is not available.");
-	uuid[0] = '\0';
-	w = wait_new(c, s, uuid);
-	w->folders = folders != NULL ? json_deep_copy(folders) : json_pack("[s]", "/");
-	json_array_foreach(w->folders, i, v) if (n < 64) list[n++] = json_string_value(v);
-	r = cw_share_refresh(s->share, list, n, recursive, refresh_done, w);
+	p = controli_promise_new(c, s);
+	control_uuid(uuid);
+	memcpy(p->uuid, uuid, sizeof(p->uuid));
+	p->folders = folders != NULL ? json_deep_copy(folders) : json_pack("[s]", "/");
+	json_array_foreach(p->folders, i, v)
+	{
+		if (n < sizeof(list) / sizeof(list[0]))
+			list[n++] = json_string_value(v);
+	}
+	r = cw_share_refresh(s->share, list, n, recursive, refresh_done, p);
 	if (r == 0)
 		return 0;
-	wait_free(w);
+	controli_promise_free(p);
 	if (r == -EBUSY)
 		return control_fail(e, "InvalidParameters",
 		    "Two RefreshCache operations are running on the file share; try again later.");
@@ -124,56 +138,55 @@ control_refresh(struct control *c, struct control_share *s, const json_t *folder
 static void
 uploaded(struct work *work)
 {
-	struct wait *w = container_of(work, struct wait, work);
+	struct promise *p = container_of(work, struct promise, work);
+	struct control *c = p->control;
 	struct control_share *s;
 
-	control_lock(w->c);
-	s = controli_share_by_id(w->c, w->share_id);
-	if (!w->c->closing) {
+	control_lock(c);
+	s = controli_share_by_id(c, p->share_id);
+	if (!c->closing) {
 		if (s != NULL && s->names != NULL)
-			state_event(w->c->state, "upload-complete",
+			state_event(c->state, "upload-complete",
 			    controli_share_detail(
 				s->names, json_pack("{s:s,s:s,s:o,s:o}", "event-type",
-					      "upload-complete", "notification-id", w->uuid,
-					      "request-received", time_json(w->started_ns),
+					      "upload-complete", "notification-id", p->uuid,
+					      "request-received", time_json(p->started_ns),
 					      "completed", time_json(clock_real_ns()))));
-		if (state_put(w->c->state, "notify", w->uuid, NULL) < 0)
-			log_warn("gateway.control", "notify-not-ended", "id=%s", w->uuid);
+		if (state_put(c->state, "notify", p->uuid, NULL) < 0)
+			log_warn("gateway.control", "notify-not-ended", "id=%s", p->uuid);
 	}
-	control_unlock(w->c);
-	wait_free(w);
+	control_unlock(c);
+	controli_promise_free(p);
 }
 
 static void
 uploaded_done(void *arg)
 {
-	struct wait *w = arg;
-
-	w->work.fn = uploaded;
-	workq_submit(w->c->workq, &w->work);
+	controli_promise_keep(arg, uploaded);
 }
 
 int
 control_notify_uploaded(struct control *c, struct control_share *s, char uuid[CONTROL_UUID_LEN],
     struct control_error *e)
 {
-	struct wait *w;
+	struct promise *p;
 	json_t *row;
 	int r;
 
 	if (s->share == NULL)
 		return control_fail(
 		    e, "InvalidParameters", "The specified file share is not available.");
-	uuid[0] = '\0';
-	w = wait_new(c, s, uuid);
-	row = json_pack("{s:s,s:I}", "FileShareId", s->id, "ReceivedNs", (json_int_t)w->started_ns);
+	p = controli_promise_new(c, s);
+	control_uuid(uuid);
+	memcpy(p->uuid, uuid, sizeof(p->uuid));
+	row = json_pack("{s:s,s:I}", "FileShareId", s->id, "ReceivedNs", (json_int_t)p->started_ns);
 	r = state_put(c->state, "notify", uuid, row);
 	json_decref(row);
 	if (r == 0)
-		r = cw_share_notify_uploaded(s->share, uploaded_done, w);
+		r = cw_share_notify_uploaded(s->share, uploaded_done, p);
 	if (r == 0)
 		return 0;
-	wait_free(w);
+	controli_promise_free(p);
 	return control_fail_internal(e, r, "NotifyWhenUploaded");
 }
 
@@ -182,16 +195,17 @@ load_one(void *arg, const char *key, const json_t *row)
 {
 	struct control *c = arg;
 	struct control_share *s = controli_share_by_id(c, controli_row_string(row, "FileShareId"));
-	char uuid[CONTROL_UUID_LEN];
-	struct wait *w;
+	struct promise *p;
 
-	if (s == NULL || s->share == NULL || strlen(key) != CONTROL_UUID_LEN - 1)
+	if (strlen(key) != CONTROL_UUID_LEN - 1)
 		return 0;
-	memcpy(uuid, key, sizeof(uuid));
-	w = wait_new(c, s, uuid);
-	w->started_ns = json_integer_value(json_object_get(row, "ReceivedNs"));
-	if (cw_share_notify_uploaded(s->share, uploaded_done, w) < 0)
-		wait_free(w);
+	if (s == NULL || s->share == NULL) /* the share went first: nobody will be told */
+		return s == NULL ? state_put(c->state, "notify", key, NULL) : 0;
+	p = controli_promise_new(c, s);
+	memcpy(p->uuid, key, sizeof(p->uuid));
+	p->started_ns = json_integer_value(json_object_get(row, "ReceivedNs"));
+	if (cw_share_notify_uploaded(s->share, uploaded_done, p) < 0)
+		controli_promise_free(p);
 	return 0;
 }
 

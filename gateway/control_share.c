@@ -159,6 +159,8 @@ controli_share_event(void *arg, struct cw_share *share, const char *type, const 
 {
 	struct share_names *n = arg;
 	json_t *detail = json_loads(json, 0, NULL);
+	const char *own; /* events that AWS has go by its names: "object-upload-complete" */
+	char *name;
 
 	(void)share;
 	if (!json_is_object(detail)) {
@@ -167,7 +169,10 @@ controli_share_event(void *arg, struct cw_share *share, const char *type, const 
 		if (detail == NULL)
 			detail = json_object();
 	}
-	state_event(n->control->state, type, controli_share_detail(n, detail));
+	own = json_string_value(json_object_get(detail, "event-type"));
+	name = xstrdup(own != NULL ? own : type);
+	state_event(n->control->state, name, controli_share_detail(n, detail));
+	free(name);
 }
 
 /* --- the store of a share ------------------------------------------------------------------------ */
@@ -251,9 +256,6 @@ open_share(struct control *c, struct control_share *s, char *err_text, size_t er
 			snprintf(err_text, err_cap, "%s", err_str(r));
 	}
 	cw_share_conf_free(&sc);
-	if (r < 0)
-		log_err(
-		    "gateway.control", "share-not-opened", "share=%s err=\"%s\"", s->id, err_text);
 	return r;
 }
 
@@ -406,29 +408,33 @@ phase_of(const json_t *row)
 }
 
 static void
-all_uploaded(void *arg)
+deletion_done(struct work *w)
 {
-	struct job *j = arg;
+	struct promise *p = container_of(w, struct promise, work);
 
-	controli_submit(j->c, j->id, destroy);
-	free(j);
+	destroy(p->control, p->share_id);
+	controli_promise_free(p);
 }
 
-/* Wait for what is pending, or do not; the end is destroy(). */
+static void
+all_uploaded(void *arg)
+{
+	controli_promise_keep(arg, deletion_done);
+}
+
+/* Wait for what is pending, or do not; the end is destroy(). Locked. */
 static void
 go_on_deleting(struct control *c, struct control_share *s)
 {
-	struct job *j;
+	struct promise *p;
 
 	if (s->phase == SHARE_FORCE_DELETING || s->share == NULL) {
 		controli_submit(c, s->id, destroy);
 		return;
 	}
-	j = xcalloc(1, sizeof(*j));
-	j->c = c;
-	snprintf(j->id, sizeof(j->id), "%s", s->id);
-	if (cw_share_notify_uploaded(s->share, all_uploaded, j) < 0)
-		free(j);
+	p = controli_promise_new(c, s);
+	if (cw_share_notify_uploaded(s->share, all_uploaded, p) < 0)
+		controli_promise_free(p);
 	cw_share_drain(s->share);
 }
 
@@ -440,8 +446,11 @@ load_one(void *arg, const char *key, const json_t *row)
 
 	(void)key;
 	s->phase = phase_of(row);
-	if (open_share(c, s, s->probe_text, sizeof(s->probe_text)) < 0)
+	if (open_share(c, s, s->probe_text, sizeof(s->probe_text)) < 0) {
 		s->probe_err = -EINVAL;
+		log_err("gateway.control", "share-not-opened", "share=%s err=\"%s\"", s->id,
+		    s->probe_text);
+	}
 	if (s->space_id >= c->next_space_id)
 		c->next_space_id = s->space_id + 1;
 	if (s->phase >= SHARE_DELETING)
@@ -506,6 +515,18 @@ controli_shares_reload(struct control *c)
 
 /* --- delete ----------------------------------------------------------------------------------------- */
 
+static bool
+owes_something(struct control_share *s)
+{
+	struct cw_share_status st;
+
+	if (s->share == NULL)
+		return false;
+	memset(&st, 0, sizeof(st));
+	cw_share_get_status(s->share, &st);
+	return st.pending_files > 0;
+}
+
 /* Work queue, unlocked: the share's last moment. */
 static void
 destroy(struct control *c, const char *id)
@@ -516,6 +537,11 @@ destroy(struct control *c, const char *id)
 	control_lock(c);
 	s = controli_share_by_id(c, id);
 	if (s == NULL || c->closing || s->phase < SHARE_DELETING) {
+		control_unlock(c);
+		return;
+	}
+	if (s->phase == SHARE_DELETING && owes_something(s)) { /* came in before it was read-only */
+		go_on_deleting(c, s);
 		control_unlock(c);
 		return;
 	}
