@@ -167,13 +167,25 @@ fx_release_fetches(struct fx *fx)
 }
 
 static inline void
+fx_sealed(void *owner, void *file_owner)
+{
+	(void)owner;
+	((struct fx_file *)file_owner)->is_changed = true;
+}
+
+static inline void
 fx_verifier_changed(void *owner)
 {
 	((struct fx *)owner)->nverifier_changes++;
 }
 
 static const struct cache_owner_ops fx_ops = {
-    fx_collect, fx_collected, fx_fetch, fx_verifier_changed};
+    .collect = fx_collect,
+    .collected = fx_collected,
+    .fetch = fx_fetch,
+    .sealed = fx_sealed,
+    .verifier_changed = fx_verifier_changed,
+};
 
 /* --- life ---------------------------------------------------------------------------------------------- */
 
