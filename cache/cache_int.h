@@ -152,7 +152,7 @@ struct slots {
 	uint64_t *freemap; /* FREE or READY */
 	uint32_t nfree;
 	_Atomic uint32_t nready; /* written locked; the evictor looks without */
-	struct vec ready; /* int32_t, may hold slots that were re-used meanwhile */
+	struct vec ready;	 /* int32_t, may hold slots that were re-used meanwhile */
 };
 
 int32_t cachei_slot_alloc(struct cache_space *s, int32_t hint);

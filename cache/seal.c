@@ -162,6 +162,8 @@ cache_sealed_local(const struct cache_file *f, uint64_t off, uint64_t len)
 	uint64_t b = off >> CACHE_BLOCK_SHIFT,
 		 last = (end + CACHE_BLOCK_SIZE - 1) >> CACHE_BLOCK_SHIFT;
 
+	if (off >= f->seal_base_limit)
+		return true;
 	while (b < last) {
 		const struct chunk *ch = cachei_chunk_find(f, (uint32_t)(b / CACHE_CHUNK_BLOCKS));
 		uint32_t in = (uint32_t)(b % CACHE_CHUNK_BLOCKS);

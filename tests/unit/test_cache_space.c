@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_cache_space.c - one behaviour of the cache per test: sealing, fetching, limits, failures. */
+#include "gateway/base/clock.h"
+#include "tests/unit/cache_fixture.h"
+
+#define MIB (1u << 20)
+
+static unsigned char buf[FX_MAX], buf2[FX_MAX];
+
+static struct fx *
+new_crash_fx(uint64_t capacity)
+{
+	struct fx *fx = fx_new(&osfile_crash, capacity);
+	uint64_t rnd = 7;
+
+	fx->conf.flush_interval_ms = 100000; /* only the commits that tests ask for */
+	fx_close(fx);
+	fx_open(fx);
+	fx_fill(&rnd, buf, sizeof(buf));
+	fx_fill(&rnd, buf2, sizeof(buf2));
+	return fx;
+}
+
+static void
+end(struct fx *fx)
+{
+	fx_close(fx);
+	fx_free(fx);
+}
+
+/* upload - the file's present content becomes its base object. */
+static void
+upload(struct fx *fx, struct fx_file *f)
+{
+	fx_seal(fx, f);
+	fx_check_sealed(fx, f);
+	fx_seal_done(fx, f);
+}
+
+/* make_remote - a file that is in the bucket and not in the cache. */
+static struct fx_file *
+make_remote(struct fx *fx, int i, uint32_t len)
+{
+	struct fx_file *f = &fx->files[i];
+
+	assert_int_equal(fx_write(f, 0, len, buf, 0), 0);
+	upload(fx, f);
+	assert_int_equal(cache_evict_all(fx->cache), 0);
+	assert_int_equal(f->cf.clean_bytes, 0);
+	fx->nfetches = 0;
+	return f;
+}
+
+static void
+write_during_upload_stays_dirty(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = &fx->files[0];
+
+	(void)state;
+	assert_int_equal(fx_write(f, 0, 10000, buf, 0), 0);
+	fx_seal(fx, f);
+	assert_int_equal(fx_write(f, 5000, 100, buf2, 0), 0);
+	fx_check_sealed(fx, f);
+	assert_int_equal(f->cf.dirty_bytes, CACHE_BLOCK_SIZE);
+	fx_seal_done(fx, f);
+	assert_int_equal(f->cf.dirty_bytes, CACHE_BLOCK_SIZE);
+	fx_check_range(f, 0, 20000, 0);
+	fx_check_clean(fx, f);
+	end(fx);
+}
+
+static void
+a_second_seal_is_refused_while_one_is_under_way(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = &fx->files[0];
+
+	(void)state;
+	assert_int_equal(fx_write(f, 0, 100, buf, 0), 0);
+	fx_seal(fx, f);
+	cache_space_lock(fx->space);
+	assert_int_equal(cache_seal(&f->cf, f->size, NULL, NULL), -EALREADY);
+	cache_space_unlock(fx->space);
+	end(fx);
+}
+
+static void
+two_readers_of_one_block_cause_one_fetch(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = make_remote(fx, 0, 300000);
+	struct fx_io a, b;
+	unsigned char pa[100], pb[100];
+	int ra, rb;
+
+	(void)state;
+	fx->hold_fetches = true;
+	fx_io_init(&a, f, CW_IO_READ, 200000, 100, pa);
+	fx_io_init(&b, f, CW_IO_READ, 200000, 100, pb);
+	a.io.flags = b.io.flags = CW_IO_NO_READAHEAD;
+	ra = cache_read(&a.io);
+	rb = cache_read(&b.io);
+	assert_int_equal(ra, -EINPROGRESS);
+	assert_int_equal(rb, -EINPROGRESS);
+	fx_release_fetches(fx);
+	assert_int_equal(fx_io_wait(&a, ra), 0);
+	assert_int_equal(fx_io_wait(&b, rb), 0);
+	assert_int_equal(fx->nfetches, 1);
+	assert_memory_equal(pa, f->oracle + 200000, 100);
+	assert_memory_equal(pb, f->oracle + 200000, 100);
+	/* a random read takes its neighbourhood, not the object */
+	assert_int_equal(f->cf.clean_bytes, 64 << 10);
+	end(fx);
+}
+
+static void
+a_reader_in_order_is_fetched_ahead_of(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = make_remote(fx, 0, FX_MAX);
+	unsigned int after_half;
+
+	(void)state;
+	for (uint32_t off = 0; off < FX_MAX / 2; off += 65536)
+		fx_check_range(f, off, 65536, 0);
+	after_half = fx->nfetches;
+	for (uint32_t off = FX_MAX / 2; off < FX_MAX; off += 65536)
+		fx_check_range(f, off, 65536, 0);
+	assert_true(after_half >= 2 && fx->nfetches <= 10); /* 24 reads, windows that double */
+	fx->nfetches = 0;
+	fx_check_range(f, 0, FX_MAX, 0);
+	assert_int_equal(fx->nfetches, 0);
+	end(fx);
+}
+
+static void
+an_unaligned_write_over_a_remote_base_fetches_only_its_edges(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = make_remote(fx, 0, 1000000);
+
+	(void)state;
+	assert_int_equal(fx_write(f, 4096 * 3, 4096 * 5, buf2, CW_IO_NOWAIT), 0);
+	assert_int_equal(fx->nfetches, 0); /* whole blocks need no old content */
+	assert_int_equal(fx_write(f, 100001, 600000, buf2, CW_IO_NOWAIT), 0);
+	assert_int_equal(fx->nfetches, 2);
+	fx_check_range(f, 0, 1000001, 0);
+	end(fx);
+}
+
+static void
+a_fetch_error_fails_who_waits_and_nobody_later(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = make_remote(fx, 0, 100000);
+	unsigned char b[10];
+
+	(void)state;
+	fx->fetch_error = -ERR_PRECONDITION;
+	assert_int_equal(fx_read(f, 50, 10, b, 0), -ERR_PRECONDITION);
+	assert_int_equal(fx_write(f, 50, 10, b, 0), -ERR_PRECONDITION);
+	fx->fetch_error = 0;
+	fx_check_range(f, 0, 100000, 0);
+	end(fx);
+}
+
+static void
+few_bytes_are_committed_without_fdatasync_and_survive(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = &fx->files[2];
+	struct cache_stats before, after;
+
+	(void)state;
+	cache_get_stats(fx->cache, &before);
+	assert_int_equal(fx_write(f, 100, 5000, buf, 0), 0);
+	assert_int_equal(cache_commit_sync(fx->space), 0);
+	cache_get_stats(fx->cache, &after);
+	assert_int_equal(after.fdatasyncs, before.fdatasyncs);
+	assert_int_equal(after.redo_bytes, 8192);
+	/* power off: the data file never saw a sync; the old instance's close has no effect */
+	char cmd[1024];
+	snprintf(cmd, sizeof(cmd), "cp %s %s2 && cp %s-wal %s2-wal", fx->index_path, fx->index_path,
+	    fx->index_path, fx->index_path);
+	assert_int_equal(system(cmd), 0);
+	for (uint64_t seed = 0; seed < 3; seed++)
+		osfile_crash_cut(seed);
+	fx_close(fx);
+	strcat(fx->index_path, "2");
+	fx_open(fx);
+	fx_check_range(f, 0, 9000, 0);
+	end(fx);
+}
+
+static void
+many_bytes_are_committed_by_one_fdatasync(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct cache_stats before, after;
+
+	(void)state;
+	cache_get_stats(fx->cache, &before);
+	assert_int_equal(fx_write(&fx->files[0], 0, FX_MAX, buf, 0), 0);
+	assert_int_equal(cache_commit_sync(fx->space), 0);
+	cache_get_stats(fx->cache, &after);
+	assert_int_equal(after.fdatasyncs, before.fdatasyncs + 1);
+	assert_int_equal(after.redo_bytes, before.redo_bytes);
+	assert_int_equal(cache_commit_sync(fx->space), 0); /* nothing changed: nothing is synced */
+	cache_get_stats(fx->cache, &before);
+	assert_int_equal(after.fdatasyncs, before.fdatasyncs);
+	end(fx);
+}
+
+static void
+clean_data_is_evicted_before_the_capacity_is_passed(void **state)
+{
+	struct fx *fx = new_crash_fx(4 * MIB);
+	struct cache_stats st;
+
+	(void)state;
+	for (int i = 0; i < FX_FILES; i++) {
+		assert_int_equal(fx_write(&fx->files[i], 0, FX_MAX, buf, 0), 0);
+		upload(fx, &fx->files[i]);
+	}
+	for (int i = 0; i < FX_FILES; i++)
+		fx_check_range(&fx->files[i], 0, FX_MAX, 0);
+	cache_get_stats(fx->cache, &st);
+	assert_true(st.evicted_bytes > 4 * MIB);
+	assert_true(st.used_bytes <= st.capacity_bytes + FETCH_MAX);
+	end(fx);
+}
+
+static void
+a_write_waits_for_room_and_goes_on_when_an_upload_makes_it(void **state)
+{
+	struct fx *fx = new_crash_fx(2 * MIB); /* dirty_max 1.5 MiB */
+	struct fx_io io;
+	struct cache_stats st;
+	int r;
+
+	(void)state;
+	assert_int_equal(fx_write(&fx->files[0], 0, FX_MAX, buf, 0), 0);
+	fx_io_init(&io, &fx->files[1], CW_IO_WRITE, 0, 100000, buf2);
+	r = cache_write(&io.io);
+	assert_int_equal(r, -EINPROGRESS);
+	cache_get_stats(fx->cache, &st);
+	assert_int_equal(st.parked_writes, 1);
+	upload(fx, &fx->files[0]);
+	assert_int_equal(fx_io_wait(&io, r), 0);
+	memcpy(fx->files[1].oracle, buf2, 100000);
+	fx_check_range(&fx->files[1], 0, 100000, 0);
+	fx_check_range(&fx->files[0], 0, FX_MAX, 0);
+	end(fx);
+}
+
+static _Atomic uint64_t clock_offset;
+
+static uint64_t
+jumping_mono(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec + clock_offset;
+}
+
+static int64_t
+plain_real(void)
+{
+	return 0;
+}
+
+static void
+a_write_that_finds_no_room_gives_up_with_backpressure(void **state)
+{
+	static const struct clock_ops ops = {jumping_mono, plain_real};
+	struct fx *fx;
+	struct fx_io io;
+	int r;
+
+	(void)state;
+	clock_install(&ops);
+	fx = new_crash_fx(2 * MIB);
+	assert_int_equal(fx_write(&fx->files[0], 0, FX_MAX, buf, 0), 0);
+	fx_io_init(&io, &fx->files[1], CW_IO_WRITE, 0, 100000, buf2);
+	r = cache_write(&io.io);
+	assert_int_equal(r, -EINPROGRESS);
+	clock_offset += 11ull * 1000000000;
+	assert_int_equal(fx_io_wait(&io, r), -ERR_BACKPRESSURE);
+	fx_check_range(&fx->files[0], 0, FX_MAX, 0);
+	assert_int_equal(fx->files[1].size, 0);
+	end(fx);
+	clock_install(NULL);
+}
+
+static void
+a_full_disk_loses_nothing_and_says_try_later(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+
+	(void)state;
+	assert_int_equal(fx_write(&fx->files[0], 0, 400000, buf, 0), 0);
+	upload(fx, &fx->files[0]);
+	assert_int_equal(fx_write(&fx->files[1], 0, 400000, buf2, 0), 0);
+	assert_int_equal(cache_commit_sync(fx->space), 0);
+	osfile_crash_limit(osfile_crash_pages() + 10);
+	/* there is clean data to give up: this works */
+	assert_int_equal(fx_write(&fx->files[2], 0, 300000, buf, 0), 0);
+	/* now there is not */
+	assert_int_equal(fx_write(&fx->files[3], 0, 800000, buf, 0), -ERR_BACKPRESSURE);
+	osfile_crash_limit(0);
+	memset(fx->files[3].oracle, 0, FX_MAX);
+	for (int i = 0; i < 4; i++)
+		fx_check_range(&fx->files[i], 0, FX_MAX, 0);
+	end(fx);
+}
+
+static void
+a_failed_fsync_is_told_to_all_and_its_data_is_written_anew(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = &fx->files[0], *g = make_remote(fx, 1, 400000);
+	struct cache_stats st;
+
+	(void)state;
+	assert_int_equal(fx_write(f, 0, 5000, buf2, 0), 0);
+	assert_int_equal(cache_commit_sync(fx->space), 0); /* in redo rows */
+	fx_check_range(g, 0, 400000, 0);		   /* fetched, not synced */
+	assert_int_equal(fx_write(f, 100, 1000000, buf, 0), 0);
+	fx_seal(fx, f);
+	assert_int_equal(fx_write(f, 500000, 600000, buf2, 0), 0);
+	osfile_crash_fail_syncs(1);
+	assert_int_equal(cache_commit_sync(fx->space), -EIO);
+	assert_true(fx->nverifier_changes > 0);
+	cache_get_stats(fx->cache, &st);
+	assert_int_equal(cache_commit_sync(fx->space), 0);
+	cache_get_stats(fx->cache, &st);
+	assert_false(st.failing);
+	/* what the kernel kept only in memory is gone; nothing of ours may depend on it */
+	osfile_crash_forget_cached();
+	fx_check_range(f, 0, FX_MAX, 0);
+	fx_check_sealed(fx, f);
+	fx_check_clean(fx, g);
+	fx_check_range(g, 0, 400000, 0);
+	end(fx);
+}
+
+static void
+reads_and_writes_meet_in_a_file_with_holes(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = &fx->files[0];
+
+	(void)state;
+	for (uint32_t i = 0; i < 40; i++) /* more segments than one read takes at a time */
+		assert_int_equal(fx_write(f, i * 8192 + 10, 50, buf + i, CW_IO_NOWAIT), 0);
+	fx_check_range(f, 0, 40 * 8192, CW_IO_NOWAIT);
+	fx_truncate(fx, f, 8192 + 30);
+	fx_truncate(fx, f, 400000);
+	fx_check_range(f, 0, 400000, 0);
+	end(fx);
+}
+
+static void
+unchanged_ranges_of_a_seal_are_told_apart(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = make_remote(fx, 0, 1000000);
+
+	(void)state;
+	assert_int_equal(fx_write(f, 512 * 1024, 4096, buf2, 0), 0);
+	fx_seal(fx, f);
+	cache_space_lock(fx->space);
+	assert_false(cache_sealed_in(&f->cf, 0, 512 * 1024));
+	assert_true(cache_sealed_in(&f->cf, 0, 512 * 1024 + 1));
+	assert_false(cache_sealed_in(&f->cf, 516 * 1024, 1000000 - 516 * 1024));
+	assert_true(cache_sealed_in(&f->cf, 900000, 100001));
+	assert_true(cache_sealed_local(&f->cf, 512 * 1024, 4096));
+	assert_false(cache_sealed_local(&f->cf, 512 * 1024, 4097));
+	assert_true(cache_sealed_local(&f->cf, 1000000, 5000));
+	cache_space_unlock(fx->space);
+	end(fx);
+}
+
+static _Atomic bool idle_called;
+
+static void
+note_idle(void *arg)
+{
+	(void)arg;
+	idle_called = true;
+}
+
+static void
+idle_is_told_when_the_last_read_ends(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = make_remote(fx, 0, 100000);
+	struct fx_io a;
+	unsigned char p[10];
+	int r;
+
+	(void)state;
+	idle_called = false;
+	fx->hold_fetches = true;
+	fx_io_init(&a, f, CW_IO_READ, 0, 10, p);
+	r = cache_read(&a.io);
+	cache_space_lock(fx->space);
+	cache_when_idle(&f->cf, note_idle, NULL);
+	cache_space_unlock(fx->space);
+	workq_drain(cache_workq(fx->cache));
+	assert_false(idle_called);
+	fx_release_fetches(fx);
+	assert_int_equal(fx_io_wait(&a, r), 0);
+	fx_close(fx); /* waits for all I/O */
+	fx_open(fx);
+	assert_true(idle_called);
+	end(fx);
+}
+
+static void
+count_line(void *arg, const char *line)
+{
+	(void)line;
+	(*(unsigned int *)arg)++;
+}
+
+static void
+check_finds(struct fx *fx, void (*plant)(struct index_txn *t))
+{
+	struct cache_check_report report;
+	struct index_txn *t = index_txn_new();
+	unsigned int lines = 0;
+	struct index *ix;
+	char text[200];
+	bool is_new;
+
+	assert_int_equal(index_open(fx->index_path, true, &ix, &is_new, text, sizeof(text)), 0);
+	plant(t);
+	assert_int_equal(index_apply(ix, t), 0);
+	index_txn_free(t);
+	index_close(ix);
+	assert_true(cache_check(&fx->conf, count_line, &lines, &report) > 0);
+	assert_true(lines > 0 && report.problems == lines);
+}
+
+static void
+plant_double_slot(struct index_txn *t)
+{
+	struct index_chunk c = {.file_id = 101,
+	    .space = 1,
+	    .clean_slot = 0,
+	    .sealed_slot = -1,
+	    .dirty_slot = -1,
+	    .clean_mask = 1};
+
+	index_txn_put_chunk(t, &c);
+}
+
+static void
+plant_orphan(struct index_txn *t)
+{
+	struct index_chunk c = {.file_id = 4711,
+	    .space = 1,
+	    .clean_slot = -1,
+	    .sealed_slot = -1,
+	    .dirty_slot = 1,
+	    .dirty_mask = 1};
+
+	index_txn_put_chunk(t, &c);
+}
+
+static void
+plant_far_slot(struct index_txn *t)
+{
+	struct index_chunk c = {.file_id = 101,
+	    .space = 1,
+	    .clean_slot = 99999,
+	    .sealed_slot = -1,
+	    .dirty_slot = -1,
+	    .clean_mask = 1};
+
+	index_txn_put_chunk(t, &c);
+}
+
+static void
+plant_redo(struct index_txn *t)
+{
+	static const char block[4096];
+
+	index_txn_put_redo(t, 1, 5, 0, block);
+}
+
+static void
+check_finds_planted_damage(void **state)
+{
+	void (*const plants[])(struct index_txn * t) = {
+	    plant_double_slot, plant_orphan, plant_far_slot, plant_redo};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(plants) / sizeof(plants[0]); i++) {
+		struct fx *fx = new_crash_fx(64 * MIB);
+
+		assert_int_equal(fx_write(&fx->files[0], 0, 5000, buf, 0), 0);
+		fx->files[1].is_changed = true;
+		fx_close(fx);
+		check_finds(fx, plants[i]);
+		fx_free(fx);
+	}
+}
+
+static void
+a_destroyed_space_leaves_no_row_and_no_file(void **state)
+{
+	struct fx *fx = fx_new(&osfile_posix, 64 * MIB);
+	char path[128];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/space-1.data", fx->dir);
+	assert_int_equal(fx_write(&fx->files[0], 0, 5000, buf, 0), 0);
+	assert_int_equal(cache_commit_sync(fx->space), 0);
+	assert_int_equal(access(path, F_OK), 0);
+	assert_int_equal(cache_space_destroy(fx->space), 0);
+	assert_int_not_equal(access(path, F_OK), 0);
+	cache_close(fx->cache);
+	fx_open(fx);
+	assert_int_equal(fx->files[0].size, 0);
+	memset(fx->files[0].oracle, 0, FX_MAX);
+	fx_check_range(&fx->files[0], 0, 10000, 0);
+	end(fx);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(write_during_upload_stays_dirty),
+	    cmocka_unit_test(a_second_seal_is_refused_while_one_is_under_way),
+	    cmocka_unit_test(two_readers_of_one_block_cause_one_fetch),
+	    cmocka_unit_test(a_reader_in_order_is_fetched_ahead_of),
+	    cmocka_unit_test(an_unaligned_write_over_a_remote_base_fetches_only_its_edges),
+	    cmocka_unit_test(a_fetch_error_fails_who_waits_and_nobody_later),
+	    cmocka_unit_test(few_bytes_are_committed_without_fdatasync_and_survive),
+	    cmocka_unit_test(many_bytes_are_committed_by_one_fdatasync),
+	    cmocka_unit_test(clean_data_is_evicted_before_the_capacity_is_passed),
+	    cmocka_unit_test(a_write_waits_for_room_and_goes_on_when_an_upload_makes_it),
+	    cmocka_unit_test(a_write_that_finds_no_room_gives_up_with_backpressure),
+	    cmocka_unit_test(a_full_disk_loses_nothing_and_says_try_later),
+	    cmocka_unit_test(a_failed_fsync_is_told_to_all_and_its_data_is_written_anew),
+	    cmocka_unit_test(reads_and_writes_meet_in_a_file_with_holes),
+	    cmocka_unit_test(unchanged_ranges_of_a_seal_are_told_apart),
+	    cmocka_unit_test(idle_is_told_when_the_last_read_ends),
+	    cmocka_unit_test(check_finds_planted_damage),
+	    cmocka_unit_test(a_destroyed_space_leaves_no_row_and_no_file),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
