@@ -94,9 +94,9 @@ TEST_LIB := $(filter-out $(TOOLS_SRC),$(wildcard tests/lib/*.c))
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(UNIT_SRC))
 define unit_rule
-$(O)/unit/test_$(1)_%: $(O)/tests/unit/test_$(1)_%.o $(A_$(1)) $(call obj,$(TEST_LIB))
+$(O)/unit/test_$(1)_%: $(O)/tests/unit/test_$(1)_%.o $(call obj,$(TEST_LIB)) $(A_$(1))
 	@mkdir -p $$(@D)
-	@echo "  LD $$@"; $$(CC) $$(LDFLAGS) -o $$@ $$^ $$(L_$(1)) -lcmocka
+	@echo "  LD $$@"; $$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(L_$(1)) -lcmocka
 endef
 $(foreach l,$(LAYERS) all,$(eval $(call unit_rule,$(l))))
 .SECONDARY:

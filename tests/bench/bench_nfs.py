@@ -43,7 +43,7 @@ def measure(target, op, depth, extra, seconds):
     out = subprocess.run(pinned(1, cmd), capture_output=True, text=True, timeout=300)
     if out.returncode != 0:
         raise RuntimeError("%s: %s" % (" ".join(cmd), out.stderr.strip() or out.stdout.strip()))
-    return json.loads(out.stdout.strip().splitlines()[-1])
+    return json.loads(out.stdout.strip().splitlines()[-1]) if op != "fill" else None
 
 
 def run(work, reps, seconds, only):
