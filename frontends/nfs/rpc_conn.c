@@ -187,10 +187,13 @@ receive(struct rpc_conn *c)
 	if (n < 0 && errno == EINTR)
 		return;
 	c->is_readable = false;
-	if (n == 0)
-		rpc_conn_close(c, "peer closed");
-	else if (errno != EAGAIN)
+	if (n == 0) {
+		/* it may still wait for replies: a half-closed connection is served to its end */
+		c->is_draining = true;
+		conn_after_progress(c);
+	} else if (errno != EAGAIN) {
 		rpc_conn_close(c, strerror(errno));
+	}
 }
 
 /* Give back or rewind the receive buffer when nothing of it is wanted any more. */

@@ -29,7 +29,7 @@ conn_after_progress(struct rpc_conn *c)
 	if (c->is_stalled && conn_may_take(c))
 		conn_schedule_run(c);
 	if (c->is_draining && c->nreqs == 0 && c->queued_bytes == 0)
-		rpc_conn_close(c, "server stops");
+		rpc_conn_close(c, "all is answered");
 }
 
 static void

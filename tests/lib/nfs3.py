@@ -6,6 +6,7 @@
     r = c.create(root, "f", mode=0o644)      # r.status, r.fh, r.attr, r.wcc
 """
 import itertools
+import random
 import socket
 import struct
 
@@ -91,7 +92,7 @@ class Reader:
 
 
 class Client:
-    xids = itertools.count(1000)
+    xids = itertools.count(random.randrange(1 << 30))  # servers remember calls
 
     def __init__(self, host, port, uid=0, gid=0, groups=()):
         self.host, self.port = host, port

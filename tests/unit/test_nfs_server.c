@@ -478,6 +478,54 @@ a_slow_write_keeps_its_bytes_while_others_come(void **state)
 }
 
 static void
+a_peer_that_leaves_its_slow_calls_behind(void **state)
+{
+	int fd = dial();
+
+	(void)state;
+	put_read(FAKE_SLOW_OFFSET, 1048576);
+	send_call(fd);
+	begin(NFS3PROC_WRITE);
+	put_handle(2);
+	be_put_u64(&w, FAKE_SLOW_OFFSET);
+	be_put_u32(&w, 6);
+	be_put_u32(&w, NFS3_FILE_SYNC);
+	rpc_put_opaque(&w, "BYEBYE", 6);
+	send_call(fd);
+	wait_slow(2);
+	close(fd);
+	fd = dial(); /* whatever comes next finds the server well */
+	begin(NFS3PROC_GETATTR);
+	put_handle(1);
+	assert_int_equal(status_of_call(fd), NFS3_OK);
+	fake_release(0);
+	begin(NFS3PROC_GETATTR);
+	put_handle(1);
+	assert_int_equal(status_of_call(fd), NFS3_OK);
+	close(fd);
+}
+
+static void
+a_half_closed_connection_gets_its_replies(void **state)
+{
+	int fd = dial();
+
+	(void)state;
+	put_read(FAKE_SLOW_OFFSET, 4096);
+	send_call(fd);
+	put_read(4096, 4096);
+	send_call(fd);
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	assert_int_equal(receive_reply(fd), next_xid);
+	expect_data(4096, 4096);
+	wait_slow(1);
+	fake_release(0);
+	assert_int_equal(receive_reply(fd), next_xid - 1);
+	expect_data(FAKE_SLOW_OFFSET, 4096);
+	expect_closed(fd);
+}
+
+static void
 put_create(const char *name, uint32_t xid)
 {
 	begin_as(NFS3_PROGRAM, 3, NFS3PROC_CREATE, RPC_AUTH_SYS, xid);
@@ -750,6 +798,8 @@ main(void)
 	    TEST(reads_from_one_byte_to_a_mebibyte),
 	    TEST(slow_reads_are_overtaken_and_answered_in_any_order),
 	    TEST(a_slow_write_keeps_its_bytes_while_others_come),
+	    TEST(a_peer_that_leaves_its_slow_calls_behind),
+	    TEST(a_half_closed_connection_gets_its_replies),
 	    TEST(a_repeated_create_runs_once),
 	    TEST(nodes_and_links_are_refused_with_attributes),
 	    TEST(directories_in_replies_of_any_size),
