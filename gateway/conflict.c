@@ -252,7 +252,7 @@ step_aside(struct resolving *r, const struct objstore_req *head)
 	fold_free(&f);
 	(void)node_path(n, r->copy_path, sizeof(r->copy_path));
 	j->has_expect = false;
-	j->again = true;
+	j->replan = true;
 	count(j->y);
 	return 0;
 }

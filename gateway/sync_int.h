@@ -16,7 +16,7 @@
 #include "gateway/meta_map.h"
 #include "gateway/node.h"
 
-#define SYNC_TRIES 3	 /* of the store, below ours */
+#define SYNC_TRIES 3 /* of the store, below ours */
 #define SYNC_JOBS_MIN 2
 #define SYNC_JOBS_START 16
 #define SYNC_JOBS_MAX 64
@@ -82,7 +82,7 @@ struct keylock { /* requests on one key under way, and who waits for it */
 
 struct moved { /* a renamed directory whose subtree is still to be walked */
 	struct list link;
-	uint64_t ino;
+	uint64_t ino, due_ms;
 	char
 	    *old_prefix; /* where its names were in the bucket; NULL = not known, may be anywhere */
 };
@@ -102,6 +102,7 @@ struct sync_job {
 	struct node *n;
 	struct work work;
 	struct list running_link;
+	bool replan; /* another job is needed for it, with other keys; nothing to wait for */
 	bool is_running, again, told_failure;
 	unsigned int tries, rounds;
 	uint64_t not_before_ms;
@@ -316,6 +317,8 @@ bool uploads_abandoned(const struct sync *y); /* locked */
 
 /* --- sync_walk.c -------------------------------------------------------------------------------- */
 void moved_add(struct sync *y, struct node *dir, const char *old_prefix);
+/* walk_due_ms - when the next walk is to start; UINT64_MAX: none, or one is under way */
+uint64_t walk_due_ms(const struct sync *y);
 void walk_start(struct sync *y); /* locked, scheduler */
 void moved_free(struct sync *y);
 

@@ -158,8 +158,10 @@ record_live(struct sync_job *j, const struct written *w)
 	struct upload_row *u;
 	struct tomb *t;
 
-	if (n->remote.key != NULL && strcmp(n->remote.key, w->key) != 0 && n->remote.etag != NULL)
+	if (n->remote.key != NULL && strcmp(n->remote.key, w->key) != 0 && n->remote.etag != NULL) {
 		tomb_add(y, n->remote.key, n->remote.etag);
+		tomb_find(y, n->remote.key)->not_before_ms = 0; /* settled already */
+	}
 	t = tomb_find(y, w->key);
 	if (t != NULL)
 		tomb_drop(y, t);
@@ -238,7 +240,7 @@ plan(struct sync_job *j)
 	if (j->park_in_tmp)
 		return n->remote.key != NULL && n->remote.etag != NULL ? ACT_PARK : ACT_NONE;
 	if (sync_in_sync(j->s, n) || node_key(j->s, n, key) < 0 || strcmp(key, j->key) != 0) {
-		j->again = true; /* renamed since the key was taken: another job, other keys */
+		j->replan = true; /* renamed since the key was taken: another job, other keys */
 		return ACT_NONE;
 	}
 	is_moved = n->remote.key != NULL && strcmp(n->remote.key, j->key) != 0;

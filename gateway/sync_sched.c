@@ -165,7 +165,7 @@ start_node(struct sync *y, struct node *n)
 	node_ref(n);
 	j->is_running = true;
 	list_add_tail(&y->running, &j->running_link);
-	j->again = false;
+	j->again = j->replan = false;
 	j->park_in_tmp = park;
 	j->key = xstrdup(key);
 	key_hold(y, key);
@@ -251,7 +251,7 @@ job_ok(struct sync_job *j)
 		j->not_before_ms = 0;
 		j->last_error = 0;
 		n->dirty_since_ns = 0; /* what it holds now is younger than what was just sent */
-		if (j->again || j->y->closing)
+		if ((j->again && !j->replan) || j->y->closing)
 			sync_duty(s, n);
 		else
 			sync_queue_ready(j->y, n);
@@ -412,7 +412,7 @@ start_what_can(struct sync *y, uint64_t now)
 			probe_start(y);
 		return;
 	}
-	if (!list_empty(&y->moved) && !y->walking && y->walk_not_before_ms <= now)
+	if (walk_due_ms(y) <= now)
 		walk_start(y);
 	if (tombs_due(y, now))
 		tombs_start(y);
@@ -447,8 +447,8 @@ next_wake(const struct sync *y, uint64_t now)
 		sooner(&at, container_of(y->settling.next, struct node, sync_link)->changed_ms +
 				sync_settle_ms(y->s));
 	if (!list_empty(&y->soon))
-		sooner(&at,
-		    container_of(y->soon.next, struct node, sync_link)->changed_ms + sync_soon_ms(y->s));
+		sooner(&at, container_of(y->soon.next, struct node, sync_link)->changed_ms +
+				sync_soon_ms(y->s));
 	if (y->nwheel > 0)
 		sooner(&at, (now / 1000 + 1) * 1000);
 	if (y->unavailable) {
@@ -456,8 +456,7 @@ next_wake(const struct sync *y, uint64_t now)
 			sooner(&at, y->probe_at_ms);
 	} else {
 		sooner(&at, tombs_next_ms(y));
-		if (!list_empty(&y->moved) && !y->walking)
-			sooner(&at, y->walk_not_before_ms);
+		sooner(&at, walk_due_ms(y));
 	}
 	sooner(&at, notices_next_ms(y));
 	return at;

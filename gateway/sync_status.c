@@ -205,6 +205,13 @@ cw_share_each_upload(struct cw_share *s, unsigned int max,
 
 /* --- hurry ---------------------------------------------------------------------------------------- */
 
+static void
+hurry_tomb(void *arg, void *value)
+{
+	(void)arg;
+	((struct tomb *)value)->not_before_ms = 0;
+}
+
 void
 cw_share_drain(struct cw_share *s)
 {
@@ -219,8 +226,8 @@ cw_share_drain(struct cw_share *s)
 		list_splice_tail(&y->ready, &y->settling);
 		for (i = 0; i < SYNC_WHEEL; i++)
 			list_splice_tail(&y->ready, &y->wheel[i]);
-		list_for_each(l, &y->tomb_queue) container_of(l, struct tomb, link)->not_before_ms =
-		    0;
+		keymap_each(&y->tombs, hurry_tomb, NULL);
+		list_for_each(l, &y->moved) container_of(l, struct moved, link)->due_ms = 0;
 		y->walk_not_before_ms = 0;
 		if (y->unavailable)
 			y->probe_at_ms = 0;

@@ -130,7 +130,10 @@ tombs_collected(struct sync *y, int err)
 
 		if (t != NULL && t->id == r->id && !t->is_stored) {
 			t->is_stored = true;
-			list_add_tail(&y->tomb_queue, &t->link);
+			if (t->not_before_ms <= clock_mono_ms())
+				list_add_head(&y->tomb_queue, &t->link);
+			else
+				list_add_tail(&y->tomb_queue, &t->link);
 			sync_kick(y);
 		}
 		row_free(r);

@@ -46,6 +46,9 @@ moved_add(struct sync *y, struct node *dir, const char *old_prefix)
 	}
 	m = xcalloc(1, sizeof(*m));
 	m->ino = dir->ino;
+	if (old_prefix !=
+	    NULL) /* chains of renames collapse; an unknown place blocks others: at once */
+		m->due_ms = clock_mono_ms() + sync_settle_ms(y->s);
 	m->old_prefix = old_prefix != NULL ? xstrdup(old_prefix) : NULL;
 	list_add_tail(&y->moved, &m->link);
 	sync_kick(y);
@@ -197,6 +200,17 @@ walk_run(struct work *work)
 	free(w->stack);
 	free(w);
 	sync_user_put(y);
+}
+
+uint64_t
+walk_due_ms(const struct sync *y)
+{
+	uint64_t due;
+
+	if (y->walking || list_empty(&y->moved))
+		return UINT64_MAX;
+	due = container_of(y->moved.next, struct moved, link)->due_ms;
+	return due > y->walk_not_before_ms ? due : y->walk_not_before_ms;
 }
 
 void
