@@ -69,7 +69,9 @@ encode_segment(struct out *o, const char *seg, size_t len)
 			put(o, "%+/", 3);
 			o->piece = 0;
 		}
-		if (dots || must_escape((unsigned char)seg[i])) {
+		/* The rest of a split segment could be "." or ".." by itself. */
+		if (dots || must_escape((unsigned char)seg[i]) ||
+		    (i > 0 && o->piece == 0 && seg[i] == '.')) {
 			snprintf(esc, sizeof esc, "%%%02x", (unsigned char)seg[i]);
 			put(o, esc, 3);
 		} else {

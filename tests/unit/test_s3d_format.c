@@ -90,6 +90,23 @@ long_segments_are_split_between_characters(void **state)
 	assert_int_equal(keypath_encode("a\0b", 3, false, path), -EINVAL);
 }
 
+/* The rest of a long segment was once the path component "..", found by fuzzing. */
+static void
+split_segments_never_leave_a_dot_component(void **state)
+{
+	char key[300], path[400];
+
+	(void)state;
+	memset(key, 'x', 240);
+	memset(path, 'x', 240);
+	strcpy(key + 240, "..");
+	strcpy(path + 240, "%+/%2e.");
+	path_is(key, false, path);
+	strcpy(key + 240, ".");
+	strcpy(path + 240, "%+/%2e");
+	path_is(key, false, path);
+}
+
 static void
 index_agrees_with_a_sorted_array(void **state)
 {
@@ -341,6 +358,7 @@ main(void)
 	    cmocka_unit_test(odd_keys_are_escaped),
 	    cmocka_unit_test(foreign_names_are_not_keys),
 	    cmocka_unit_test(long_segments_are_split_between_characters),
+	    cmocka_unit_test(split_segments_never_leave_a_dot_component),
 	    cmocka_unit_test(index_agrees_with_a_sorted_array),
 	    cmocka_unit_test(ranges_follow_the_rfc),
 	    cmocka_unit_test(chunks_decode_however_they_are_cut),
