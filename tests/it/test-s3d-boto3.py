@@ -318,7 +318,7 @@ def copy_conditional_target():
 WEIRD = ["a+b", "a b", "100%", "%2e%2e", "ünïcödé/日本語", "a/../b", "../escape", "./x", "a//b",
          "a/./b", "..", "quote\"<&>'", "tab\there", "x" * 300 + "/y", "z/" * 200 + "end",
          "😀", "dir/", "semi;colon", "back\\slash", "q?mark#hash", "k" * 1024, "trail.",
-         ".hidden", ".causeway/x", "%f", "a%f", "CON", "new\nline", "é" * 500, "x" * 240 + "..", "x" * 238 + "./../y"]
+         ".hidden", ".causeway/x", "%f", "a%f", "CON", "new\nline", "é" * 500, "x" * 238 + "..", "x" * 238 + "./../y"]
 
 
 @test

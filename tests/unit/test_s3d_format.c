@@ -97,13 +97,13 @@ split_segments_never_leave_a_dot_component(void **state)
 	char key[300], path[400];
 
 	(void)state;
-	memset(key, 'x', 240);
-	memset(path, 'x', 240);
-	strcpy(key + 240, "..");
-	strcpy(path + 240, "%+/%2e.");
+	memset(key, 'x', 238);
+	memset(path, 'x', 238);
+	strcpy(key + 238, "..");
+	strcpy(path + 238, "%+/%2e.");
 	path_is(key, false, path);
-	strcpy(key + 240, ".");
-	strcpy(path + 240, "%+/%2e");
+	strcpy(key + 238, ".");
+	strcpy(path + 238, "%+/%2e");
 	path_is(key, false, path);
 }
 
