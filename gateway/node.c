@@ -407,7 +407,7 @@ node_path(const struct node *n, char *buf, size_t cap)
 	if (cap < 2)
 		return -ENAMETOOLONG;
 	if (n->parent == NULL) {
-		strcpy(buf, "/");
+		memcpy(buf, "/", 2);
 		return 1;
 	}
 	at = path_put(n, buf, cap - 1);

@@ -113,11 +113,10 @@ struct cw_share {
 	struct node **by_ino, **by_name;
 	uint32_t nbuckets_ino, nbuckets_name;
 	uint64_t nnodes, nfiles; /* all; regular files that have a name */
-	struct list changed;	/* nodes whose rows go into the next commit */
-	struct list collecting; /* nodes whose rows are in the commit under way */
-	struct list dead;	/* removed nodes whose deletion is to be written */
-	struct list
-	    orphans; /* removed nodes with nothing left to write, kept in memory by a user */
+	struct list changed;	 /* nodes whose rows go into the next commit */
+	struct list collecting;	 /* nodes whose rows are in the commit under way */
+	struct list dead;	 /* removed nodes whose deletion is to be written */
+	struct list orphans;	 /* removed, nothing left to write, but somebody holds them */
 	uint64_t write_verf;
 	struct sync *sync;
 	unsigned int nrefs, nops, nfetching; /* atomic */

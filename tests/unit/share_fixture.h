@@ -152,7 +152,7 @@ fx_new(void)
 	struct fx *fx = xcalloc(1, sizeof(*fx));
 
 	log_set_level(LOG_LEVEL_ERR);
-	strcpy(fx->dir, "/tmp/cw-share-XXXXXX");
+	snprintf(fx->dir, sizeof(fx->dir), "/tmp/cw-share-XXXXXX");
 	assert_non_null(mkdtemp(fx->dir));
 	snprintf(fx->index, sizeof(fx->index), "%s/index.db", fx->dir);
 	snprintf(fx->data, sizeof(fx->data), "%s/data", fx->dir);

@@ -119,7 +119,7 @@ do_make(struct model *m)
 	m->obj[i] = (struct obj){.is_used = true, .type = types[k], .parent = dir};
 	m->obj[i].mode = k == 3 ? 0777 : op->sattr.mode;
 	m->obj[i].ino = op->attr.ino;
-	strcpy(m->obj[i].name, name);
+	snprintf(m->obj[i].name, sizeof(m->obj[i].name), "%s", name);
 	assert_int_equal(op->attr.mode, types[k] | m->obj[i].mode);
 }
 
@@ -186,7 +186,7 @@ do_rename(struct model *m)
 	if (to >= 0)
 		forget(m, to);
 	m->obj[from].parent = dir2;
-	strcpy(m->obj[from].name, name2);
+	snprintf(m->obj[from].name, sizeof(m->obj[from].name), "%s", name2);
 }
 
 static void
