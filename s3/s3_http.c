@@ -26,7 +26,8 @@
 #define IDLE_HANDLES 64
 #define HEADERS_MAX 96
 #define BUFFER_SMALL (16 * 1024L)
-#define BUFFER_LARGE (512 * 1024L)
+#define BUFFER_RECEIVE (256 * 1024L)
+#define BUFFER_SEND (512 * 1024L)
 
 struct s3_http {
 	struct loop *loop;
@@ -193,7 +194,7 @@ set_lasting_options(struct http_handle *e, const struct s3_http_pool *p)
 	curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
 	curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-	curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_LARGE);
+	curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_SEND);
 	curl_easy_setopt(c, CURLOPT_USERAGENT, "causeway");
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)p->connect_timeout_ms);
 	curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
@@ -323,7 +324,7 @@ s3_http_start(struct s3_http_pool *p, struct s3_http_xfer *x)
 	curl_easy_setopt(e->easy, CURLOPT_URL, x->url);
 	curl_easy_setopt(e->easy, CURLOPT_FRESH_CONNECT, x->is_fresh ? 1L : 0L);
 	curl_easy_setopt(e->easy, CURLOPT_BUFFERSIZE,
-	    x->expect_bytes > (size_t)BUFFER_SMALL ? BUFFER_LARGE : BUFFER_SMALL);
+	    x->expect_bytes > (size_t)BUFFER_SMALL ? BUFFER_RECEIVE : BUFFER_SMALL);
 	set_method(e, x);
 	set_headers(e, x);
 	CW_ASSERT(curl_multi_add_handle(p->http->multi, e->easy) == CURLM_OK);

@@ -225,7 +225,7 @@ s3_retry_judge(const struct s3_outcome *o)
 			row = row_of_code(o->code);
 		/* a 200 with an error inside that we do not know is a server's fault */
 		if (row == NULL)
-			row = row_of_status(o->status < 300 ? 500 : o->status);
+			row = row_of_status(o->status >= 200 && o->status < 300 ? 500 : o->status);
 		v = (struct s3_verdict){.err = row->err,
 		    .action = row->action,
 		    .maybe_applied = row->maybe_applied,
