@@ -316,8 +316,10 @@ resume(struct mpu *m)
 	err = fits ? fetch_parts(m) : -ERR_NO_UPLOAD;
 	if (err == 0)
 		return 1;
-	if (err != -ERR_NO_UPLOAD && err != -ENOENT)
-		return err;
+	if (err == -ENOENT)
+		err = -ERR_NO_UPLOAD;
+	if (err != -ERR_NO_UPLOAD || fits)
+		return err; /* gone although ours: it may have been completed */
 	forget_row(j);
 	memset(m->parts, 0, m->nparts * sizeof(*m->parts));
 	j->done_bytes = 0;
