@@ -180,6 +180,9 @@ int node_load(struct cw_share *s);
 void node_free_all(struct cw_share *s);
 /* share_store - the store in use now; any lock state. */
 struct objstore *share_store(struct cw_share *s);
+/* share_cut_store - end what is under way with -ECANCELED and refuse what comes: the share closes and
+ * has waited long enough. unlocked; may be called again. */
+void share_cut_store(struct cw_share *s);
 /* share_fail_parked - complete every parked op with err (the share closes). */
 void share_fail_parked(struct cw_share *s, int err);
 extern const struct cache_owner_ops share_cache_ops; /* share_cache.c: collect, fetch, ... */

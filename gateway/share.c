@@ -4,7 +4,7 @@
  *
  * Lives: the registry holds one reference from open to close; front ends hold one while they work on
  * a share.  Ops are counted in nops: close() sets `closing` (no op starts or parks afterwards), stops
- * the reconciler, fails what is parked, closes the store (which cancels reads under way), waits until
+ * the reconciler, fails what is parked, cuts the store off (which ends reads under way), waits until
  * nops is 0 and only then gives the space and the tree back.  The struct itself lives until the last
  * reference is put.
  */
@@ -215,7 +215,7 @@ share_new(uint32_t id, const struct cw_share_conf *conf, const struct cw_share_e
 	s->id = id;
 	s->env = *env;
 	s->env.appliance_id = xstrdup(env->appliance_id != NULL ? env->appliance_id : "");
-	s->store = env->store;
+	s->store = s->env.store = share_door_new(env->store, cache_workq(env->cache));
 	s->nrefs = 1;
 	list_init(&s->changed);
 	list_init(&s->collecting);
@@ -226,6 +226,17 @@ share_new(uint32_t id, const struct cw_share_conf *conf, const struct cw_share_e
 	random_bytes(&s->hash_seed, sizeof(s->hash_seed));
 	conf_publish(s, conf);
 	return s;
+}
+
+void
+share_cut_store(struct cw_share *s)
+{
+	struct share_old_store *o;
+
+	/* No store is replaced any more. */
+	for (o = s->old_stores; o != NULL; o = o->next)
+		share_door_shut(o->store);
+	share_door_shut(s->store);
 }
 
 static void
@@ -347,8 +358,7 @@ share_stop(struct cw_share *s, bool destroy)
 	share_lock(s);
 	share_fail_parked(s, -ERR_OFFLINE);
 	share_unlock(s);
-	wait_zero(&s->nfetching);
-	stores_close(s);
+	share_cut_store(s); /* reads under way end */
 	wait_zero(&s->nops);
 	share_lock(s); /* whoever counted out the last op may still be inside the lock */
 	share_unlock(s);
@@ -357,6 +367,8 @@ share_stop(struct cw_share *s, bool destroy)
 	else
 		cache_space_close(s->space);
 	s->space = NULL;
+	wait_zero(&s->nfetching);
+	stores_close(s);
 	node_free_all(s);
 	log_info("gateway.share", destroy ? "destroyed" : "closed", "share=%u name=%s", s->id,
 	    s->conf.name);
@@ -402,6 +414,7 @@ cw_share_replace_store(struct cw_share *s, struct objstore *store)
 {
 	struct share_old_store *o = xcalloc(1, sizeof(*o));
 
+	store = share_door_new(store, cache_workq(s->env.cache));
 	/* Requests of other threads may be on their way into the old one: it lives on, idle. */
 	share_lock(s);
 	o->store = s->store;

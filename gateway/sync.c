@@ -21,6 +21,8 @@
 #include "gateway/base/strbuf.h"
 #include "gateway/sync_int.h"
 
+#define CLOSE_GRACE_S 3
+
 static pthread_mutex_t core_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct sync_core *the_core;
 
@@ -595,6 +597,29 @@ drop_jobs(struct cw_share *s)
 	}
 }
 
+/* wait_for_users - for requests under way, but for a store that does not answer only CLOSE_GRACE_S. */
+static void
+wait_for_users(struct sync *y)
+{
+	struct timespec due;
+	bool is_cut = false;
+
+	clock_gettime(CLOCK_REALTIME, &due);
+	due.tv_sec += CLOSE_GRACE_S;
+	pthread_mutex_lock(&y->users_mutex);
+	while (y->users > 0 || !y->stopped) {
+		if (is_cut) {
+			pthread_cond_wait(&y->users_gone, &y->users_mutex);
+		} else if (pthread_cond_timedwait(&y->users_gone, &y->users_mutex, &due) != 0) {
+			is_cut = true;
+			pthread_mutex_unlock(&y->users_mutex);
+			share_cut_store(y->s);
+			pthread_mutex_lock(&y->users_mutex);
+		}
+	}
+	pthread_mutex_unlock(&y->users_mutex);
+}
+
 void
 sync_close(struct cw_share *s)
 {
@@ -607,10 +632,7 @@ sync_close(struct cw_share *s)
 	__atomic_store_n(&y->closing, true, __ATOMIC_SEQ_CST);
 	share_unlock(s);
 	loop_post(y->core->loop, &y->stop_task);
-	pthread_mutex_lock(&y->users_mutex);
-	while (y->users > 0 || !y->stopped)
-		pthread_cond_wait(&y->users_gone, &y->users_mutex);
-	pthread_mutex_unlock(&y->users_mutex);
+	wait_for_users(y);
 	r = cache_commit_sync(s->space); /* what the last jobs found out */
 	if (r < 0)
 		log_err("gateway.sync", "commit-failed",

@@ -237,12 +237,71 @@ ops_of_a_loop_complete_on_it(void **state)
 	free(f);
 }
 
+/* --- closing while the bucket does not answer --------------------------------------------------- */
+
+struct parked {
+	struct cw_op op;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool is_done;
+};
+
+static void
+parked_done(struct cw_op *op)
+{
+	struct parked *p = op->ctx;
+
+	pthread_mutex_lock(&p->lock);
+	p->is_done = true;
+	pthread_cond_signal(&p->cond);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* a share of its own: its bucket falls silent for good */
+static void
+a_share_closes_although_its_bucket_is_silent(void **state)
+{
+	struct parked *p = xcalloc(1, sizeof(*p));
+	struct fx *fx = fx_new();
+	struct cw_share_env env = {.appliance_id = "test"};
+
+	(void)state;
+	fx_start(fx);
+	cw_share_close(fx->s);
+	env.cache = fx->cache;
+	env.store = objstore_mem_new("silent");
+	objstore_mem_hold(env.store, true);
+	assert_int_equal(cw_share_open(8, &fx->conf, &env, &fx->s), 0);
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->cond, NULL);
+	p->op.code = CW_LOOKUP;
+	p->op.share = fx->s;
+	p->op.ino = cw_share_root(fx->s);
+	p->op.name = "x";
+	p->op.done = parked_done;
+	p->op.ctx = p;
+	assert_false(cw_submit(&p->op));
+	cw_share_close(fx->s);
+	pthread_mutex_lock(&p->lock);
+	while (!p->is_done)
+		pthread_cond_wait(&p->cond, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+	assert_int_equal(p->op.result, -ERR_OFFLINE);
+	cache_close(fx->cache);
+	fx_start(fx);
+	fx_free(fx);
+	pthread_mutex_destroy(&p->lock);
+	pthread_cond_destroy(&p->cond);
+	free(p);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(threads_do_not_disturb_each_other),
 	    cmocka_unit_test(ops_of_a_loop_complete_on_it),
+	    cmocka_unit_test(a_share_closes_although_its_bucket_is_silent),
 	};
 
 	return cmocka_run_group_tests(tests, fx_setup, fx_teardown);
