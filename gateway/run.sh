@@ -14,7 +14,7 @@ HOME_DIR=${CAUSEWAY_HOME:-./var}
 NFS=${CAUSEWAY_NFS:-127.0.0.1:2049}
 API=${CAUSEWAY_API:-127.0.0.1:8080}
 S3=${CAUSEWAY_S3:-127.0.0.1:9000}
-QUICK_S=10       # a daemon that lived for less died "at once"
+QUICK_S=10       # a daemon that served for less before it failed died "at once"
 QUICK_MAX=5      # so often in a row, then we give up
 START_WAIT_S=120 # for /healthz
 STOP_WAIT_S=120
@@ -239,7 +239,7 @@ set_key s3 endpoint "http://$(reachable "$S3")"
 
 # They run in sessions of their own, so that Ctrl-C reaches this script alone and it stops them in
 # order; should this script be killed, the kernel ends them.
-store_pid='' daemon_pid='' watch_pid='' stopping=''
+store_pid='' daemon_pid='' watch_pid='' stopping='' served_since=''
 guard=(setsid)
 if setpriv --pdeathsig TERM true 2>/dev/null; then
 	guard=(setsid setpriv --pdeathsig TERM)
@@ -263,7 +263,7 @@ start_store() {
 start_daemon() {
 	"${guard[@]}" "$O/causewayd" --config "$CONF" </dev/null 8>&- &
 	daemon_pid=$!
-	daemon_since=$SECONDS
+	served_since=''
 	echo "$daemon_pid" >"$HOME_DIR/run/causewayd.pid"
 }
 
@@ -379,12 +379,13 @@ if [ -z "$stopping" ] && ! wait_for gateway is_healthy; then
 		give_up "causewayd did not come up (CAUSEWAY_NFS=$NFS, CAUSEWAY_API=$API, CAUSEWAY_HOME=$HOME_DIR): see above"
 	fi
 fi
+served_since=$SECONDS
 if [ -z "$stopping" ] && ! first_start; then
 	[ -z "$stopping" ] && give_up "the first gateway and share could not be made: see above"
 fi
 if [ -z "$stopping" ]; then
 	print_help
-	cli status --watch 8>&- 9>&- &
+	"${guard[@]}" "$O/causeway" --home "$HOME_DIR" status --watch </dev/null 8>&- 9>&- &
 	watch_pid=$!
 fi
 
@@ -398,28 +399,33 @@ how_it_died() { # STATUS
 	fi
 }
 
+# A daemon that never served, or failed soon after, died at once. A SIGKILL comes from outside and is no
+# fault of its own, however often it comes.
 quick=0
 restart_daemon() { # STATUS
-	if [ $((SECONDS - daemon_since)) -lt $QUICK_S ]; then
+	if [ -z "$served_since" ]; then
+		quick=$((quick + 1))
+	elif [ "$1" != 137 ] && [ $((SECONDS - served_since)) -lt $QUICK_S ]; then
 		quick=$((quick + 1))
 	else
 		quick=0
 	fi
 	if [ $quick -ge $QUICK_MAX ]; then
-		give_up "causewayd $(how_it_died "$1") $quick times in a row within $QUICK_S s: not starting it again; see above"
+		give_up "causewayd $(how_it_died "$1") $quick times in a row: not starting it again; see above"
 	fi
 	say "causewayd $(how_it_died "$1"): starting it again"
 	[ $quick -gt 1 ] && nap $((quick - 1))
 	[ -n "$stopping" ] && return
 	start_daemon
 	if wait_for gateway is_healthy; then
+		served_since=$SECONDS
 		say "causewayd serves again (process $daemon_pid)"
 	fi
 }
 
 while [ -z "$stopping" ]; do
 	gone=''
-	wait -n -p gone "$daemon_pid" "$store_pid"
+	wait -n -p gone "$daemon_pid" "$store_pid" 2>/dev/null
 	status=$?
 	[ -n "$stopping" ] && break
 	if [ "$gone" = "$daemon_pid" ]; then

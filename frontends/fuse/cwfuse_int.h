@@ -14,6 +14,7 @@
  *   READING      a session thread before read(); header.len is 0 then, so what a daemon killed
  *                inside read() left is recognised: the kernel either wrote a whole request or nothing
  *   BUSY         the thread after read()
+ *   LOGGED       cwfuse_log_add(): a WRITE, answered, not durable yet (cwfuse_log.c)
  *
  * A request that was executed but whose answer was cut off runs a second time: it is marked replayed,
  * and the ops take "it is there already" and "it is gone already" for success then.
@@ -41,7 +42,13 @@
 #define CWFUSE_JOURNAL_HEAD 8192u
 #define CWFUSE_JOURNAL_SIZE (CWFUSE_JOURNAL_HEAD + (size_t)CWFUSE_SLOTS * CWFUSE_SLOT)
 
-enum cwfuse_slot_state { CWFUSE_FREE, CWFUSE_READING, CWFUSE_BUSY, CWFUSE_SLOT_STATE_MAX };
+enum cwfuse_slot_state {
+	CWFUSE_FREE,
+	CWFUSE_READING,
+	CWFUSE_BUSY,
+	CWFUSE_LOGGED,
+	CWFUSE_SLOT_STATE_MAX
+};
 
 struct cwfuse_journal { /* start of the shared memory */
 	char magic[8];
@@ -50,6 +57,8 @@ struct cwfuse_journal { /* start of the shared memory */
 	uint8_t init[CWFUSE_INIT_MAX];
 	_Atomic uint32_t state[CWFUSE_SLOTS];
 	uint32_t len[CWFUSE_SLOTS];
+	uint64_t log_seq[CWFUSE_SLOTS];	    /* LOGGED: order, */
+	int64_t log_ctime_ns[CWFUSE_SLOTS]; /* and the file's ctime after the write */
 };
 
 struct cwfuse_session;
@@ -74,7 +83,8 @@ struct cwfuse_req { /* bound to its slot */
 	uint64_t due_ms, first_ms;
 	unsigned int delay_ms;
 	uint64_t started_ns;
-	enum cw_opcode code; /* the op it began with, for the latency */
+	uint64_t log_mark, nodeid; /* fsync */
+	enum cw_opcode code;	   /* the op it began with, for the latency */
 };
 
 struct cwfuse_cred_entry {
@@ -87,6 +97,7 @@ struct cwfuse_cred_entry {
 };
 
 #define CWFUSE_CRED_ENTRIES 64
+#define CWFUSE_LOST_MAX 256
 
 struct cwfuse_session {
 	struct cwfuse_server *server;
@@ -102,9 +113,19 @@ struct cwfuse_session {
 	bool swallow; /* the answer to a re-fed INIT is not for the kernel */
 	struct cwfuse_journal *journal;
 
-	pthread_mutex_t lock; /* guards the free slots */
+	pthread_mutex_t lock; /* guards the free slots and the log */
 	pthread_cond_t slot_freed;
 	unsigned int free[CWFUSE_SLOTS], nfree;
+	bool is_ready; /* what the last daemon left is done: all threads may read */
+	unsigned int nlogged;
+	size_t log_bytes;
+	uint64_t log_seq, log_since_ms;
+	uint64_t lost[CWFUSE_LOST_MAX]; /* files whose writes a failed commit lost: fsync says so */
+	unsigned int nlost;
+	bool is_all_lost;
+	struct cw_op commit_op;
+	uint64_t commit_mark, commit_nodeid; /* of the round under way */
+	atomic_bool is_committing;
 	unsigned int nparked; /* taken off the retry list for good: the next daemon runs them */
 	struct cwfuse_req reqs[CWFUSE_SLOTS];
 
@@ -138,13 +159,30 @@ int cwfuse_session_new(struct cwfuse_server *server, struct cw_share *share, int
     struct cwfuse_journal *journal, double timeout_s, struct cwfuse_session **out) CW_MUST_CHECK;
 /* cwfuse_session_halt - read no more requests; the threads end without an event of the kernel's. */
 void cwfuse_session_halt(struct cwfuse_session *s);
-/* cwfuse_session_idle - are all requests answered? */
-bool cwfuse_session_idle(struct cwfuse_session *s);
+/* cwfuse_session_idle - are all requests answered? is_synced: and all writes durable? */
+bool cwfuse_session_idle(struct cwfuse_session *s, bool is_synced);
 /* cwfuse_session_free - after halt; idle. Closes the descriptor. */
 void cwfuse_session_free(struct cwfuse_session *s);
 void cwfuse_slot_put(struct cwfuse_session *s, unsigned int slot);
 /* cwfuse_req_here - the request that this thread is handing to libfuse; the caller takes it over. */
 struct cwfuse_req *cwfuse_req_here(void);
+
+/* --- cwfuse_log.c --------------------------------------------------------------------------------- */
+/* cwfuse_log_add - r, a WRITE, was answered: its slot stays until the data is durable. Ends r's use of
+ * the slot. ctime_ns: the file's after the write. any thread */
+void cwfuse_log_add(struct cwfuse_req *r, int64_t ctime_ns);
+/* cwfuse_log_mark - what a commit that is submitted now will cover. */
+uint64_t cwfuse_log_mark(struct cwfuse_session *s);
+/* cwfuse_log_committed - a file's writes up to mark are durable, or lost. any thread */
+void cwfuse_log_committed(struct cwfuse_session *s, uint64_t nodeid, uint64_t mark, bool is_lost);
+/* cwfuse_log_was_lost - did a commit fail over writes to this file since its last fsync? */
+bool cwfuse_log_was_lost(struct cwfuse_session *s, uint64_t nodeid);
+/* cwfuse_log_commit - start a commit unless one is under way. any thread */
+void cwfuse_log_commit(struct cwfuse_session *s);
+/* cwfuse_log_tick - commit what is due. result: milliseconds until the next call, -1 = none needed */
+int cwfuse_log_tick(struct cwfuse_session *s);
+/* cwfuse_log_replay - do again what a killed daemon lost. first thread, before anything is read */
+void cwfuse_log_replay(struct cwfuse_session *s);
 
 /* --- cwfuse_server.c ----------------------------------------------------------------------------- */
 /* cwfuse_server_retry - run r's op again in a while. any thread */
@@ -166,6 +204,8 @@ void cwfuse_next(struct cwfuse_req *r, enum cw_opcode code, uint64_t ino);
 void cwfuse_rerun(struct cwfuse_req *r);
 /* cwfuse_end - r was answered. */
 void cwfuse_end(struct cwfuse_req *r);
+/* cwfuse_end_logged - r, a WRITE, was answered with ctime_ns. */
+void cwfuse_end_logged(struct cwfuse_req *r, int64_t ctime_ns);
 /* Answers: all end r. err is 0 or negative. */
 void cwfuse_reply_err(struct cwfuse_req *r, int err);
 void cwfuse_reply_entry(struct cwfuse_req *r, const struct cw_attr *a);

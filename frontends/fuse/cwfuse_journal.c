@@ -9,7 +9,7 @@
 #include "frontends/fuse/cwfuse_int.h"
 
 #define JOURNAL_MAGIC "cwfusejn"
-#define JOURNAL_VERSION 1u
+#define JOURNAL_VERSION 2u
 #define JOURNAL_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
 static int

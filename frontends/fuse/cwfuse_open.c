@@ -240,8 +240,13 @@ write_done(struct cwfuse_req *r)
 		cwfuse_reply_err(r, r->op.result);
 		return;
 	}
+	/* Logged in the same breath: a daemon killed between the two runs the WRITE again, and a write
+	 * that is in already is written over by itself. */
 	fuse_reply_write(r->req, r->op.count_done);
-	cwfuse_end(r);
+	if (r->op.stable || !r->op.wcc[0].has_post)
+		cwfuse_end(r);
+	else
+		cwfuse_end_logged(r, r->op.wcc[0].post.ctime_ns);
 }
 
 void
@@ -263,6 +268,11 @@ cwfuse_op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, of
 static void
 fsync_done(struct cwfuse_req *r)
 {
+	if (r->op.result == 0) {
+		cwfuse_log_committed(r->s, r->nodeid, r->log_mark, false);
+		if (cwfuse_log_was_lost(r->s, r->nodeid))
+			r->op.result = -EIO;
+	}
 	cwfuse_reply_err(r, r->op.result);
 }
 
@@ -271,6 +281,10 @@ cwfuse_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_i
 {
 	struct cwfuse_req *r = cwfuse_begin(req, ino, CW_COMMIT);
 
+	if (r != NULL) {
+		r->nodeid = ino;
+		r->log_mark = cwfuse_log_mark(r->s);
+	}
 	(void)datasync; /* attributes ride in the same commit */
 	(void)fi;
 	if (r == NULL)

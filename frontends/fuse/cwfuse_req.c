@@ -156,14 +156,28 @@ cwfuse_rerun(struct cwfuse_req *r)
 	run(r);
 }
 
-void
-cwfuse_end(struct cwfuse_req *r)
+static void
+end(struct cwfuse_req *r)
 {
 	if (r->share != NULL)
 		cw_share_put(r->share);
 	r->share = NULL;
 	metric_observe_ns(latency[r->code], clock_mono_ns() - r->started_ns);
+}
+
+void
+cwfuse_end(struct cwfuse_req *r)
+{
+	end(r);
 	cwfuse_slot_put(r->s, r->slot);
+}
+
+void
+cwfuse_end_logged(struct cwfuse_req *r, int64_t ctime_ns)
+{
+	end(r);
+	r->is_replay = false;
+	cwfuse_log_add(r, ctime_ns);
 }
 
 void

@@ -282,7 +282,7 @@ reap(struct cwfuse_server *s)
 			continue;
 		if (se->nthreads > 0)
 			cwfuse_session_halt(se);
-		if (!cwfuse_session_idle(se)) {
+		if (!cwfuse_session_idle(se, true)) {
 			is_waiting = true;
 			continue;
 		}
@@ -367,6 +367,22 @@ serve_polled(struct cwfuse_server *s, const struct pollfd *p, unsigned int n,
 		accept_conns(s);
 }
 
+/* Commit what was written a while ago. result: milliseconds until the next look, at most wait_ms */
+static int
+tick_logs(struct cwfuse_server *s, int wait_ms)
+{
+	struct list *l;
+
+	list_for_each(l, &s->sessions)
+	{
+		int ms = cwfuse_log_tick(container_of(l, struct cwfuse_session, link));
+
+		if (ms >= 0 && ms < wait_ms)
+			wait_ms = ms;
+	}
+	return wait_ms;
+}
+
 static void *
 server_thread(void *arg)
 {
@@ -379,6 +395,7 @@ server_thread(void *arg)
 		int wait_ms = run_retries(s, is_waiting ? REAP_MS : 60000);
 		unsigned int n = fill_poll(s, p, sessions);
 
+		wait_ms = tick_logs(s, wait_ms);
 		if (poll(p, n, wait_ms) > 0)
 			serve_polled(s, p, n, sessions);
 	}
@@ -421,7 +438,7 @@ end_session(struct cwfuse_server *s, struct cwfuse_session *se, uint64_t until_m
 	cwfuse_session_halt(se);
 	for (;;) {
 		park_retries(s);
-		if (cwfuse_session_idle(se))
+		if (cwfuse_session_idle(se, false)) /* a restart finds the log again */
 			break;
 		if (clock_mono_ms() >= until_ms) {
 			log_warn("fuse.session", "left-unanswered",

@@ -5,7 +5,7 @@
  * Each thread: take a free slot (none free: wait, which is the back-pressure on the kernel), read(2) a
  * request into it, hand it to libfuse, whose ops fill in the slot's cwfuse_req and submit.  The answer
  * comes from whatever thread completes the op.  Slots are taken last-in first-out, so an idle mount
- * touches a few pages of its 64 MiB journal only.
+ * touches a few pages of its 128 MiB journal only.
  *
  * A thread that sleeps in read(2) is ended by a signal, sent until it says that it has gone; so a
  * stop needs no event of the kernel's.
@@ -53,7 +53,8 @@ slot_take(struct cwfuse_session *s)
 	int slot = -1;
 
 	pthread_mutex_lock(&s->lock);
-	while (s->nfree == 0 && !atomic_load(&s->stopping) && !atomic_load(&s->gone))
+	while (
+	    (s->nfree == 0 || !s->is_ready) && !atomic_load(&s->stopping) && !atomic_load(&s->gone))
 		pthread_cond_wait(&s->slot_freed, &s->lock);
 	if (!atomic_load(&s->stopping) && !atomic_load(&s->gone))
 		slot = (int)s->free[--s->nfree];
@@ -155,6 +156,7 @@ first_thread(void *arg)
 	struct cwfuse_session *s = arg;
 	unsigned int nreplayed = 0, slots[CWFUSE_SLOTS], n = 0;
 
+	cwfuse_log_replay(s);
 	for (unsigned int i = 0; i < CWFUSE_SLOTS; i++)
 		if (s->reqs[i].is_replay)
 			slots[n++] = i;
@@ -169,6 +171,10 @@ first_thread(void *arg)
 	if (nreplayed > 0)
 		log_info("fuse.session", "replayed", "share=\"%s\" requests=%u", s->share_name,
 		    nreplayed);
+	pthread_mutex_lock(&s->lock);
+	s->is_ready = true;
+	pthread_cond_broadcast(&s->slot_freed);
+	pthread_mutex_unlock(&s->lock);
 	return session_thread(s);
 }
 
@@ -243,6 +249,13 @@ init_slots(struct cwfuse_session *s)
 		r->is_replay = cwfuse_journal_left(s->journal, i) > 0;
 		if (r->is_replay)
 			continue;
+		if (atomic_load(&s->journal->state[i]) == CWFUSE_LOGGED) {
+			s->nlogged++;
+			s->log_bytes += s->journal->len[i];
+			if (s->journal->log_seq[i] > s->log_seq)
+				s->log_seq = s->journal->log_seq[i];
+			continue;
+		}
 		atomic_store(&s->journal->state[i], CWFUSE_FREE);
 		s->free[s->nfree++] = i;
 	}
@@ -336,12 +349,13 @@ cwfuse_session_halt(struct cwfuse_session *s)
 }
 
 bool
-cwfuse_session_idle(struct cwfuse_session *s)
+cwfuse_session_idle(struct cwfuse_session *s, bool is_synced)
 {
 	bool is_idle;
 
 	pthread_mutex_lock(&s->lock);
-	is_idle = s->nfree + s->nparked == CWFUSE_SLOTS;
+	is_idle = s->nfree + s->nparked + (is_synced ? 0 : s->nlogged) == CWFUSE_SLOTS &&
+		  !atomic_load(&s->is_committing);
 	pthread_mutex_unlock(&s->lock);
 	return is_idle;
 }

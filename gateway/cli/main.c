@@ -64,7 +64,11 @@ cmd_version(struct cli *c, struct cli_args *a)
 static int
 cmd_help(struct cli *c, struct cli_args *a)
 {
-	(void)a;
+	const struct cli_opt opts[] = {{.name = "json", .letter = 'j', .flag = &c->is_json}};
+	int rc = cli_parse(a, opts, 1, false);
+
+	if (rc != CLI_OK)
+		return rc;
 	if (c->is_json) {
 		json_t *list = json_array(), *o;
 

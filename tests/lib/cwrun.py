@@ -203,6 +203,20 @@ class Gateway:
             assert status == 0, "LOOKUP: %d" % status
             return got[8:8 + n]
 
+    def overwrite(self, name, data):
+        """CREATE (unchecked, size 0) of a name in the root, then WRITE FILE_SYNC: nfs-cp only creates."""
+        with contextlib.closing(socket.create_connection(("127.0.0.1", self.nfs_port), 10)) as s:
+            rpc = Rpc(s)
+            got = rpc.call(100003, 3, 8, xdr_bytes(self.handle()) + xdr_bytes(name.encode()) +
+                           struct.pack(">IIIIIQII", 0, 0, 0, 0, 1, 0, 0, 0))
+            status, has, n = struct.unpack_from(">III", got)
+            assert (status, has) == (0, 1), "CREATE: %d" % status
+            fh = xdr_bytes(got[12:12 + n])
+            for off in range(0, len(data), 65536):
+                part = data[off:off + 65536]
+                got = rpc.call(100003, 3, 7, fh + struct.pack(">QII", off, len(part), 2) + xdr_bytes(part))
+                assert struct.unpack_from(">I", got)[0] == 0, "WRITE"
+
     # --- FUSE ---------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -244,12 +258,13 @@ class Rpc:
 
     def call(self, prog, vers, proc, args):
         cred = struct.pack(">I", 0) + xdr_bytes(b"test") + struct.pack(">III", 0, 0, 0)
-        msg = struct.pack(">IIIIII", 7, 0, 2, prog, vers, proc)
+        want = int.from_bytes(os.urandom(4), "big")  # a reused one would be a retransmission
+        msg = struct.pack(">IIIIII", want, 0, 2, prog, vers, proc)
         msg += struct.pack(">I", 1) + xdr_bytes(cred) + struct.pack(">II", 0, 0) + args
         self.sock.sendall(struct.pack(">I", 0x80000000 | len(msg)) + msg)
         reply = self.take(struct.unpack(">I", self.take(4))[0] & 0x7fffffff)
         xid, kind, stat, _, verf_len = struct.unpack_from(">IIIII", reply)
-        assert (xid, kind, stat) == (7, 1, 0), "RPC refused"
+        assert (xid, kind, stat) == (want, 1, 0), "RPC refused"
         at = 20 + verf_len + (-verf_len % 4)
         assert struct.unpack_from(">I", reply, at)[0] == 0, "RPC not accepted"
         return reply[at + 4:]
