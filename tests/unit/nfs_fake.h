@@ -27,7 +27,7 @@ struct cw_share {
 };
 
 static struct cw_share fake_share = {.conf = {.name = (char *)(uintptr_t) "demo"}};
-static atomic_int fake_creates, fake_refs;
+static atomic_int fake_creates, fake_reads, fake_refs;
 static atomic_bool fake_refuses;
 static pthread_mutex_t fake_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct cw_op *fake_slow[256];
@@ -158,6 +158,7 @@ fake_read(struct cw_op *op)
 {
 	uint32_t *words = op->buf;
 
+	atomic_fetch_add(&fake_reads, 1);
 	for (uint32_t i = 0; i < op->count / 4; i++)
 		words[i] = (uint32_t)(op->offset / 4) + i;
 	op->count_done = op->count;

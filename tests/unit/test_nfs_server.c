@@ -36,6 +36,7 @@ setup(void **state)
 
 	(void)state;
 	atomic_store(&fake_creates, 0);
+	atomic_store(&fake_reads, 0);
 	atomic_store(&fake_refuses, false);
 	assert_int_equal(nfs_server_open(&conf, &server), 0);
 	return nfs_server_start(server);
@@ -700,6 +701,8 @@ a_peer_that_does_not_read_is_not_read_from(void **state)
 	while (ncalls < 400000 && send(fd, out, be_written(&w), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
 		ncalls++;
 	assert_true(ncalls < 400000);
+	/* and what it took has its bound: one MiB queued, besides what the two sockets hold */
+	assert_true(atomic_load(&fake_reads) < 64);
 	for (int i = 0; i < 20; i++) {
 		receive_reply(fd);
 		expect_data(0, 1048576);
