@@ -152,7 +152,8 @@ cachei_snap_take(struct commit_space *cs, uint64_t *redo_bytes)
 			       s->redo_bytes + bytes <= REDO_TOTAL_MAX;
 		cs->want_sync = !cs->use_redo;
 	} else if (s->flush_lazy) {
-		cs->want_sync = !list_empty(&s->lazy) || !list_empty(&s->changed);
+		cs->want_sync =
+		    !list_empty(&s->lazy) || !list_empty(&s->changed) || s->redo_bytes > 0;
 	}
 	if (cs->use_redo)
 		*redo_bytes += bytes;

@@ -148,7 +148,9 @@ fx_fetch(
 	g->work.fn = fx_get_run;
 	g->fx = fx;
 	g->ft = ft;
+	cache_space_lock(fx->space);
 	g->version = f->version;
+	cache_space_unlock(fx->space);
 	g->off = off;
 	g->len = len;
 	g->buf = buf;
@@ -332,7 +334,9 @@ fx_io_init(
 	fi->io.off = off;
 	fi->io.len = len;
 	fi->io.buf = buf;
+	cache_space_lock(f->cf.space);
 	fi->io.size = f->size;
+	cache_space_unlock(f->cf.space);
 	fi->io.written = fx_written;
 	fi->io.done = fx_io_done;
 	pthread_mutex_init(&fi->lock, NULL);

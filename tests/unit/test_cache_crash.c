@@ -78,13 +78,13 @@ at_failpoint(const char *name)
 /* --- what may be found --------------------------------------------------------------------------------- */
 
 static void
-history_push(int i)
+history_push(int i, uint64_t size)
 {
 	struct fx_file *f = &fx_now->files[i];
 	struct history *h = &histories[i];
 
 	assert_true(h->n < HISTORY);
-	h->v[h->n].size = f->size;
+	h->v[h->n].size = size;
 	h->v[h->n].p = xmalloc(REACH * 2);
 	memcpy(h->v[h->n].p, f->oracle, REACH * 2);
 	h->n++;
@@ -97,7 +97,7 @@ history_start(int i)
 
 	while (h->n > 0)
 		free(h->v[--h->n].p);
-	history_push(i);
+	history_push(i, fx_now->files[i].size);
 }
 
 static void
@@ -135,7 +135,7 @@ static void
 life_write(int i, uint64_t *rnd)
 {
 	struct fx_file *f = &fx_now->files[i];
-	uint64_t off = fx_random(rnd) % REACH, size = f->size;
+	uint64_t off = fx_random(rnd) % REACH;
 	uint32_t len = (uint32_t)(1 + fx_random(rnd) % (fx_random(rnd) % 5 == 0 ? 200000 : 6000));
 
 	if (fx_random(rnd) % 3 == 0)
@@ -143,9 +143,7 @@ life_write(int i, uint64_t *rnd)
 	fx_fill(rnd, big, len);
 	/* the state after it may be found even if the cut comes in the middle */
 	memcpy(f->oracle + off, big, len);
-	f->size = max64(size, off + len);
-	history_push(i);
-	f->size = size;
+	history_push(i, max64(f->size, off + len));
 	fx_write(f, off, len, big, fx_random(rnd) % 2 == 0 ? CW_IO_NOWAIT : 0);
 }
 
@@ -156,7 +154,7 @@ life_truncate(int i, uint64_t *rnd)
 	uint64_t size = fx_random(rnd) % REACH;
 
 	fx_truncate(fx_now, f, size);
-	history_push(i);
+	history_push(i, size);
 }
 
 static void
@@ -171,7 +169,7 @@ life_discard(int i)
 		f->version = f->sealed_version = 0;
 		f->is_changed = true;
 		cache_file_discard(&f->cf);
-		history_push(i);
+		history_push(i, 0);
 	}
 	cache_space_unlock(fx_now->space);
 }

@@ -427,7 +427,7 @@ count_line(void *arg, const char *line)
 }
 
 static void
-check_finds(struct fx *fx, void (*plant)(struct index_txn *t))
+check_finds(struct fx *fx, void (*plant)(struct index_txn *t), const char *what)
 {
 	struct cache_check_report report;
 	struct index_txn *t = index_txn_new();
@@ -441,7 +441,9 @@ check_finds(struct fx *fx, void (*plant)(struct index_txn *t))
 	assert_int_equal(index_apply(ix, t), 0);
 	index_txn_free(t);
 	index_close(ix);
-	assert_true(cache_check(&fx->conf, count_line, &lines, &report) > 0);
+	if (cache_check(&fx->conf, count_line, &lines, &report) <= 0)
+		print_error("%s was not found\n", what);
+	assert_true(report.problems > 0);
 	assert_true(lines > 0 && report.problems == lines);
 }
 
@@ -489,14 +491,18 @@ plant_redo(struct index_txn *t)
 {
 	static const char block[4096];
 
-	index_txn_put_redo(t, 1, 5, 0, block);
+	index_txn_put_redo(t, 1, 5, 64, block);
 }
 
 static void
 check_finds_planted_damage(void **state)
 {
-	void (*const plants[])(struct index_txn * t) = {
-	    plant_double_slot, plant_orphan, plant_far_slot, plant_redo};
+	static const struct {
+		void (*fn)(struct index_txn *t);
+		const char *what;
+	} plants[] = {{plant_double_slot, "a slot named twice"}, {plant_orphan, "an orphan row"},
+	    {plant_far_slot, "a slot past the end"},
+	    {plant_redo, "a redo row for a block that cannot be"}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(plants) / sizeof(plants[0]); i++) {
@@ -505,7 +511,7 @@ check_finds_planted_damage(void **state)
 		assert_int_equal(fx_write(&fx->files[0], 0, 5000, buf, 0), 0);
 		fx->files[1].is_changed = true;
 		fx_close(fx);
-		check_finds(fx, plants[i]);
+		check_finds(fx, plants[i].fn, plants[i].what);
 		fx_free(fx);
 	}
 }
