@@ -205,7 +205,7 @@ check_presigned(struct s3d_req *rq)
 	free(text);
 	if (err != 0)
 		return S3E_AuthorizationQueryParametersError;
-	strcpy(rq->auth.payload_hash, "UNSIGNED-PAYLOAD");
+	snprintf(rq->auth.payload_hash, sizeof rq->auth.payload_hash, "UNSIGNED-PAYLOAD");
 	return check_signature(rq, &a, req_param(rq, "X-Amz-Security-Token"), true);
 }
 

@@ -313,7 +313,7 @@ begin_admin(struct s3d_req *rq)
 {
 	if (!rq->srv->has_admin || !is_loopback(rq->conn))
 		return S3E_AccessDenied;
-	strcpy(rq->auth.payload_hash, "UNSIGNED-PAYLOAD");
+	snprintf(rq->auth.payload_hash, sizeof rq->auth.payload_hash, "UNSIGNED-PAYLOAD");
 	return body_begin(rq, BODY_MEMORY);
 }
 

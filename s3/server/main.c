@@ -18,13 +18,13 @@
 
 struct options {
 	const char *dir, *listen, *credentials, *region, *domain, *faults, *pidfile;
-	bool has_admin, no_fsync;
+	bool has_admin, no_fsync, no_xattr;
 };
 
 static const char usage_text[] =
     "usage: causeway-s3d --dir DIR --listen ADDR:PORT --credentials FILE\n"
     "           [--region REGION] [--domain DOMAIN] [--faults FILE] [--admin] [--no-fsync]\n"
-    "           [--pidfile FILE] [--log-level err|warn|info|debug]\n"
+    "           [--no-xattr] [--pidfile FILE] [--log-level err|warn|info|debug]\n"
     "A small S3 server that keeps objects as plain files; see causeway-s3d(8).\n";
 
 enum {
@@ -36,6 +36,7 @@ enum {
 	OPT_FAULTS,
 	OPT_ADMIN,
 	OPT_NO_FSYNC,
+	OPT_NO_XATTR,
 	OPT_PIDFILE,
 	OPT_LOG,
 	OPT_HELP
@@ -50,6 +51,7 @@ static const struct option long_options[] = {
     {"faults", required_argument, NULL, OPT_FAULTS},
     {"admin", no_argument, NULL, OPT_ADMIN},
     {"no-fsync", no_argument, NULL, OPT_NO_FSYNC},
+    {"no-xattr", no_argument, NULL, OPT_NO_XATTR},
     {"pidfile", required_argument, NULL, OPT_PIDFILE},
     {"log-level", required_argument, NULL, OPT_LOG},
     {"help", no_argument, NULL, OPT_HELP},
@@ -94,6 +96,9 @@ parse_option(struct options *o, int c)
 		return 0;
 	case OPT_NO_FSYNC:
 		o->no_fsync = true;
+		return 0;
+	case OPT_NO_XATTR:
+		o->no_xattr = true;
 		return 0;
 	case OPT_PIDFILE:
 		o->pidfile = optarg;
@@ -155,7 +160,8 @@ open_all(struct s3d *srv, const struct options *o, char *bound, size_t cap)
 	if (err == 0) {
 		err = listener_open(o->listen, &srv->listener, bound, cap, text, sizeof text);
 		if (err == 0)
-			err = store_open(o->dir, !o->no_fsync, &srv->store, text, sizeof text);
+			err = store_open(
+			    o->dir, !o->no_fsync, o->no_xattr, &srv->store, text, sizeof text);
 		if (err != 0)
 			fprintf(stderr, "causeway-s3d: ");
 	}

@@ -162,7 +162,7 @@ decode_line(struct objmeta *m, char *line, char **key)
 	if (strcmp(line, "etag") == 0) {
 		if (strlen(value) >= sizeof m->etag)
 			return -EINVAL;
-		strcpy(m->etag, value);
+		memcpy(m->etag, value, strlen(value) + 1);
 		return 0;
 	}
 	errno = 0;

@@ -396,7 +396,8 @@ open_buckets(struct store *st, char *err_text, size_t cap)
 }
 
 int
-store_open(const char *dir, bool do_fsync, struct store **out, char *err_text, size_t cap)
+store_open(
+    const char *dir, bool do_fsync, bool no_xattr, struct store **out, char *err_text, size_t cap)
 {
 	struct store *st = xcalloc(1, sizeof *st);
 	int err;
@@ -409,7 +410,7 @@ store_open(const char *dir, bool do_fsync, struct store **out, char *err_text, s
 	pthread_rwlock_init(&st->lock, NULL);
 	err = prepare_dir(st, err_text, cap);
 	if (err == 0) {
-		st->has_xattr = probe_xattr(st);
+		st->has_xattr = !no_xattr && probe_xattr(st);
 		err = open_buckets(st, err_text, cap);
 	}
 	if (err != 0) {

@@ -55,11 +55,11 @@ struct cond {		      /* what must hold of the present object; NULL and false = n
 };
 
 /* store_open - lock dir for this process, clean what a crash left, index every object.
- * args:   dir is created if it does not exist; err_text receives the reason of a failure
+ * args:   dir is created if it does not exist; no_xattr = metadata in files always; err_text receives the reason of a failure
  * result: 0 or negative errno
  * ctx:    start-up */
-int store_open(
-    const char *dir, bool do_fsync, struct store **out, char *err_text, size_t cap) CW_MUST_CHECK;
+int store_open(const char *dir, bool do_fsync, bool no_xattr, struct store **out, char *err_text,
+    size_t cap) CW_MUST_CHECK;
 void store_close(struct store *st);
 
 /* store_bucket - by name, NULL if there is none. ctx: any thread; valid until store_close. */

@@ -103,7 +103,7 @@ upload_create(
 	digest_hex(rnd, sizeof rnd, u->id);
 	u->key = xstrdup(key);
 	meta_copy(&u->attrs, attrs);
-	strcpy(u->attrs.etag, "-");
+	snprintf(u->attrs.etag, sizeof u->attrs.etag, "-");
 	u->attrs.mtime_ns = clock_real_ns();
 	list_init(&u->node);
 	dir = upload_path(b, u->id, NULL);
@@ -127,7 +127,7 @@ upload_create(
 		res = S3E_InternalError;
 	}
 	if (res == S3E_OK) {
-		strcpy(id, u->id);
+		memcpy(id, u->id, sizeof u->id);
 		list_add_tail(&b->uploads, &u->node);
 	} else {
 		upload_free(u);
@@ -368,7 +368,7 @@ upload_list(struct bucket *b, struct upload_info **out)
 
 		list = xrealloc(list, (n + 1) * sizeof *list);
 		list[n].key = xstrdup(u->key);
-		strcpy(list[n].id, u->id);
+		memcpy(list[n].id, u->id, sizeof u->id);
 		list[n].initiated_ns = u->attrs.mtime_ns;
 		list[n].sclass = sclass < 0 ? 0 : (unsigned int)sclass;
 		n++;

@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import s3d  # noqa: E402
 
 B = "dur"
-server = s3d.Server()
+server = s3d.Server(*sys.argv[1:])
 s3 = s3d.client(server.endpoint)
 s3.create_bucket(Bucket=B)
 
