@@ -25,9 +25,11 @@ CFLAGS_release := -O2 -g
 CFLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -DCW_DEBUG
 CFLAGS_tsan := -O1 -g -fsanitize=thread -DCW_DEBUG
 CFLAGS_cov := -O0 -g --coverage
+CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -DCW_DEBUG
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_cov := --coverage
+LDFLAGS_fuzz := -fsanitize=address,undefined
 CFLAGS := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=35 -fno-strict-aliasing \
 	-fstack-protector-strong -I. $(WARN) $(PKG_CFLAGS) $(CFLAGS_$(BUILD)) $(EXTRA_CFLAGS)
 LDFLAGS := $(LDFLAGS_$(BUILD)) $(EXTRA_LDFLAGS)
@@ -118,8 +120,6 @@ FUZZ_SECONDS ?= 10
 $(O)/fuzz/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(A_all) $(LIB_s3d)
 	@mkdir -p $(@D)
 	@echo "  LD $@"; $(CC) -fsanitize=fuzzer,address,undefined -o $@ $< $(LIB_s3d) $(A_all) $(L_s3d) $(L_all)
-CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -DCW_DEBUG
-LDFLAGS_fuzz := -fsanitize=address,undefined
 fuzz-build: $(FUZZ)
 fuzz: deps ## fuzz every decoder for FUZZ_SECONDS each (default 10)
 	@$(MAKE) --no-print-directory BUILD=fuzz CC=clang fuzz-build

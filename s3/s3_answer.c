@@ -93,7 +93,7 @@ take_xml(struct s3_call *c, struct s3_xml_answer *a)
 		req->nparts = a->nparts;
 		a->parts = NULL;
 		a->nparts = 0;
-		/* fall through */
+		__attribute__((fallthrough));
 	case OBJ_LIST:
 	case OBJ_MPU_LIST:
 		req->list = a->list;

@@ -50,6 +50,7 @@ to_u64(const char **at, uint64_t *out)
 static void
 take_range(struct s3_resp *r, const char *value)
 {
+	r->has_range = false; /* of two headers the last counts, whole */
 	if (strncmp(value, "bytes ", 6) != 0)
 		return;
 	value += 6;
