@@ -115,13 +115,23 @@ op_read_begin(struct cw_op *op)
 	return OP_IO;
 }
 
+/* base_changed - an I/O met another object than the tree knows. Without a duty of ours the new facts are
+ * on their way: run again. With one, there is a conflict that the reconciler is deciding: the client asks
+ * again later. */
+static int
+base_changed(struct cw_op *op, const struct node *n)
+{
+	op->stage++;
+	if (n->dirty_since_ns != 0 && !(n->flags & NODE_REMOVED))
+		return -ERR_OFFLINE;
+	return op->stage < PRECONDITION_RUNS ? OP_RERUN : -EIO;
+}
+
 static int
 read_result(struct cw_op *op, struct node *n, int result)
 {
-	if (result == -ERR_PRECONDITION) {
-		op->stage++;
-		return op->stage < PRECONDITION_RUNS ? OP_RERUN : -EIO;
-	}
+	if (result == -ERR_PRECONDITION)
+		return base_changed(op, n);
 	if (result < 0)
 		return result;
 	/* The file may have become shorter meanwhile, here or in the bucket. */
@@ -188,12 +198,10 @@ op_write_begin(struct cw_op *op)
 }
 
 static int
-write_result(struct cw_op *op, int result)
+write_result(struct cw_op *op, const struct node *n, int result)
 {
-	if (result == -ERR_PRECONDITION) {
-		op->stage++;
-		return op->stage < PRECONDITION_RUNS ? OP_RERUN : -EIO;
-	}
+	if (result == -ERR_PRECONDITION)
+		return base_changed(op, n);
 	if (result < 0)
 		return result;
 	op->count_done = op->count;
@@ -204,7 +212,7 @@ int
 op_io_result(struct cw_op *op, int result)
 {
 	struct node *n = op->node;
-	int r = op->code == CW_READ ? read_result(op, n, result) : write_result(op, result);
+	int r = op->code == CW_READ ? read_result(op, n, result) : write_result(op, n, result);
 
 	op->node = NULL;
 	node_unref(op->share, n);

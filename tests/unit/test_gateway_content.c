@@ -270,16 +270,45 @@ a_read_of_an_object_that_was_replaced_gives_the_new_one(void **state)
 	assert_memory_equal(b, "newer", 5);
 }
 
+/* P9: both wrote. Until it is decided whose version stays, a reader is told to ask again, not EIO. */
+static void
+a_read_in_a_conflict_waits_for_the_decision(void **state)
+{
+	char a[8192], b[8192];
+	struct fx *fx = *state;
+	uint64_t dir, ino, due;
+	int r;
+
+	assert_int_equal(fx_lookup(fx, &fx_root, fx->root, "there"), 0);
+	dir = fx->op.attr.ino;
+	assert_int_equal(fx_lookup(fx, &fx_root, dir, "file3"), 0);
+	ino = fx->op.attr.ino;
+	memset(a, 'B', sizeof(a));
+	assert_int_equal(fx_write(fx, &fx_root, ino, 0, a, 4096), 0);
+	memset(a, 'C', sizeof(a));
+	objstore_mem_put(fx->store, "there/file3", a, sizeof(a), NULL, 0, NULL);
+	due = clock_mono_ms() + 20000;
+	do
+		r = fx_read(fx, &fx_root, ino, 0, b, sizeof(b));
+	while (r == -ERR_OFFLINE && clock_mono_ms() < due);
+	assert_true(r == 0 || r == -ESTALE);
+	if (r == 0 && fx_lookup(fx, &fx_root, dir, "file3") == 0 && fx->op.attr.ino == ino)
+		assert_memory_equal(b, a, sizeof(a));
+}
+
 static int
 bucket_setup(void **state)
 {
 	const struct objstore_meta meta[] = {{"file-permissions", "0100640"}, {"file-owner", "12"}};
 	struct fx *fx;
+	char a[8192];
 
 	fx_setup(state);
 	fx = *state;
 	objstore_mem_put(fx->store, "there/file", "from the bucket", 15, meta, 2, NULL);
 	objstore_mem_put(fx->store, "there/file2", "something", 9, NULL, 0, NULL);
+	memset(a, 'A', sizeof(a));
+	objstore_mem_put(fx->store, "there/file3", a, sizeof(a), NULL, 0, NULL);
 	return 0;
 }
 
@@ -302,6 +331,7 @@ main(void)
 	const struct CMUnitTest bucket_tests[] = {
 	    cmocka_unit_test(objects_of_the_bucket_are_read_through),
 	    cmocka_unit_test(a_read_of_an_object_that_was_replaced_gives_the_new_one),
+	    cmocka_unit_test(a_read_in_a_conflict_waits_for_the_decision),
 	};
 	int r = cmocka_run_group_tests(tests, fx_setup, fx_teardown);
 
