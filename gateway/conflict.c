@@ -103,13 +103,13 @@ found_ours(struct resolving *r, const struct objstore_req *head, const struct me
 		sync_record(j, &w);
 		return 1;
 	}
-	same = is_same_write(r, head, m);
+	same = m->origin_ino == j->n->ino && is_same_write(r, head, m);
 	w.is_sealed = same && r->wrote_sealed;
 	w.data_seq = w.is_sealed ? j->seal_seq : m->origin_seq;
 	w.attr_seq = same_attrs(j->n, m) ? j->n->attr_seq : UINT64_MAX;
 	if (!same) {
 		expect(j, head->etag);
-		if (!r->is_moved && j->n->remote.key != NULL) {
+		if (!r->is_moved && j->n->remote.key != NULL && m->origin_ino == j->n->ino) {
 			/* An earlier write of this node, unrecorded: the base is that object now. */
 			remote_set(j->s, j->n, j->key, head->etag);
 			j->n->remote.size = head->size;
@@ -313,21 +313,65 @@ found_foreign(struct resolving *r, const struct objstore_req *head)
 
 /* --- looking -------------------------------------------------------------------------------------- */
 
-/* look_at_old - for a node whose object lies elsewhere: is it still the one we know? */
+/* old_is_ours - what lies at the old key is our own write of before the rename, unrecorded because of
+ * a crash or a lost reply.  Its seal was durable first (sync_put.c), so it is either the very moment
+ * that is sealed now, or at least the base with later content of ours.
+ * result: 1 recorded, the job is done (the move comes next); 0 it is the base now */
 static int
-look_at_old(struct resolving *r)
+old_is_ours(struct resolving *r, const struct objstore_req *head, const struct meta_facts *m)
 {
-	struct objstore_req head = {.op = OBJ_HEAD, .key = r->old_key};
-	int err = sync_call(r->j->y, &head);
+	struct sync_job *j = r->j;
+	struct written w = {.key = r->old_key,
+	    .etag = head->etag,
+	    .size = head->size,
+	    .data_seq = j->seal_seq,
+	    .attr_seq = UINT64_MAX,
+	    .is_sealed = true};
 
+	if (r->wrote_sealed && is_same_write(r, head, m)) {
+		sync_record(j, &w);
+		share_lock(j->s);
+		j->replan = true;
+		share_unlock(j->s);
+		return 1;
+	}
+	share_lock(j->s);
+	if (!(j->n->flags & NODE_REMOVED)) {
+		remote_set(j->s, j->n, r->old_key, head->etag);
+		j->n->remote.size = head->size;
+		j->no_part_copy = true;
+		node_changed(j->s, j->n);
+	}
+	share_unlock(j->s);
+	return 0;
+}
+
+/* look_at_old - for a node whose object lies elsewhere: is it still the one we know?
+ * result: 0, 1 (ours, recorded), negative errno; *is_base: ours, taken as the base: try again */
+static int
+look_at_old(struct resolving *r, bool *is_base)
+{
+	struct objstore_req head = {.op = OBJ_HEAD, .key = r->old_key, .want_meta = true};
+	int err = sync_call(r->j->y, &head);
+	struct meta_facts m;
+
+	*is_base = false;
 	if (err == -ENOENT) {
 		r->old_gone = true;
 		err = 0;
 	} else if (err == 0 && strcmp(head.etag, r->old_etag) != 0) {
-		r->old_changed = true;
-		r->old_size = head.size;
-		r->old_mtime_ns = head.mtime_ns;
-		snprintf(r->old_etag, sizeof(r->old_etag), "%s", head.etag);
+		meta_parse(head.meta != NULL ? head.meta->items : NULL,
+		    head.meta != NULL ? head.meta->n : 0, &m);
+		if (S_ISREG(r->j->n->mode) && sync_is_ours(r->j->y, &m, r->old_key) &&
+		    m.origin_ino == r->j->n->ino) {
+			err = old_is_ours(r, &head, &m);
+			*is_base = err == 0;
+		} else {
+			r->old_changed = true;
+			r->old_size = head.size;
+			r->old_mtime_ns = head.mtime_ns;
+			snprintf(r->old_etag, sizeof(r->old_etag), "%s", head.etag);
+		}
 	}
 	objstore_req_clear(&head);
 	return err;
@@ -361,6 +405,7 @@ sync_resolve(struct sync_job *j, bool wrote_sealed, uint64_t size)
 	struct resolving *r = xcalloc(1, sizeof(*r));
 	struct objstore_req head = {.op = OBJ_HEAD, .key = j->key, .want_meta = true};
 	struct meta_facts m;
+	bool is_base = false;
 	int err = 0;
 
 	r->j = j;
@@ -376,15 +421,18 @@ sync_resolve(struct sync_job *j, bool wrote_sealed, uint64_t size)
 	}
 	share_unlock(j->s);
 	if (r->is_moved)
-		err = look_at_old(r);
-	if (err == 0)
-		err = sync_call(j->y, &head);
+		err = look_at_old(r, &is_base);
+	if (err != 0 || is_base) {
+		free(r);
+		return err;
+	}
+	err = sync_call(j->y, &head);
 	if (err == -ENOENT) {
 		err = nothing_there(r);
 	} else if (err == 0) {
 		meta_parse(head.meta != NULL ? head.meta->items : NULL,
 		    head.meta != NULL ? head.meta->n : 0, &m);
-		if (sync_is_ours(j->y, &m) && m.origin_ino == j->n->ino)
+		if (sync_is_ours(j->y, &m, j->key))
 			err = found_ours(r, &head, &m);
 		else if (r->is_moved && r->old_changed)
 			err = moved_from_changed(r);

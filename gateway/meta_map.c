@@ -116,12 +116,12 @@ meta_parse_time(const char *text, int64_t *ns_out)
 	return 0;
 }
 
-/* parse_origin - "<id>/<ino>/<seq>[/<incarnation hex>.<boot hex>]" */
+/* parse_origin - "<id>/<ino>/<seq>[/<incarnation>.<boot>.<CRC of the key>]", the last three in hex */
 static bool
 parse_origin(const char *text, struct meta_facts *out)
 {
 	const char *slash = strchr(text, '/');
-	uint64_t gen = 0;
+	uint64_t gen = 0, crc = 0;
 	int len;
 
 	if (slash == NULL || slash == text || (size_t)(slash - text) >= sizeof(out->origin_id))
@@ -146,6 +146,11 @@ parse_origin(const char *text, struct meta_facts *out)
 	text += len + 1;
 	out->origin_gen = (uint32_t)gen;
 	len = parse_u64(text, 16, UINT64_MAX, &out->origin_boot);
+	if (len < 0 || text[len] != '.')
+		return false;
+	text += len + 1;
+	len = parse_u64(text, 16, UINT32_MAX, &crc);
+	out->origin_key_crc = (uint32_t)crc;
 	return len > 0 && text[len] == '\0';
 }
 
@@ -208,9 +213,9 @@ meta_build(struct meta_set *out, uint32_t mode, bool short_mode, uint32_t uid, u
 	add(out, "file-atime", out->atime);
 	add(out, "user-agent", "causeway");
 	if (mark != NULL) {
-		snprintf(out->origin, sizeof(out->origin), "%.63s/%llu/%llu/%08x.%016llx", mark->id,
-		    (unsigned long long)mark->ino, (unsigned long long)mark->seq, mark->gen,
-		    (unsigned long long)mark->boot);
+		snprintf(out->origin, sizeof(out->origin), "%.63s/%llu/%llu/%08x.%016llx.%08x",
+		    mark->id, (unsigned long long)mark->ino, (unsigned long long)mark->seq,
+		    mark->gen, (unsigned long long)mark->boot, mark->key_crc);
 		add(out, "causeway-origin", out->origin);
 	}
 }

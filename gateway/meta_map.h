@@ -24,7 +24,7 @@ struct meta_facts {
 	bool has_origin; /* causeway-origin, see below */
 	char origin_id[64];
 	uint64_t origin_ino, origin_seq, origin_boot;
-	uint32_t origin_gen;
+	uint32_t origin_gen, origin_key_crc;
 };
 
 /* meta_parse - what the metadata says; fields that make no sense are as absent.
@@ -37,10 +37,10 @@ void meta_parse(const struct objstore_meta *items, size_t n, struct meta_facts *
  * result: 0 or -EINVAL */
 int meta_parse_time(const char *text, int64_t *ns_out) CW_MUST_CHECK;
 
-struct meta_mark { /* who wrote it: appliance/ino/data_seq/incarnation.boot */
+struct meta_mark { /* who wrote it, where to: appliance/ino/data_seq/incarnation.boot.key */
 	const char *id;
 	uint64_t ino, seq, boot;
-	uint32_t gen;
+	uint32_t gen, key_crc; /* of the key, so that a copy made by others is not taken for ours */
 };
 
 struct meta_set { /* items as a request wants them, with their text */

@@ -297,9 +297,28 @@ sync_job_of(struct sync *y, struct node *n)
 		j->n = n;
 		j->what = "put";
 		list_init(&j->running_link);
+		list_init(&j->unsure_link);
 		n->job = j;
 	}
 	return j;
+}
+
+void
+sync_job_unsure(struct sync_job *j)
+{
+	if (j->unsure_key != NULL && strcmp(j->unsure_key, j->key) != 0)
+		tomb_add(j->y, j->unsure_key, NULL);
+	sync_job_sure(j);
+	j->unsure_key = xstrdup(j->key);
+	list_add_tail(&j->y->unsure, &j->unsure_link);
+}
+
+void
+sync_job_sure(struct sync_job *j)
+{
+	list_del(&j->unsure_link);
+	free(j->unsure_key);
+	j->unsure_key = NULL;
 }
 
 void
@@ -312,6 +331,10 @@ sync_job_drop(struct node *n)
 	if (j->told_failure)
 		j->y->nfailing--;
 	list_del(&j->running_link);
+	if (j->unsure_key != NULL && !j->y->closing &&
+	    (n->remote.key == NULL || strcmp(n->remote.key, j->unsure_key) != 0))
+		tomb_add(j->y, j->unsure_key, NULL);
+	sync_job_sure(j);
 	free(j->key);
 	free(j->old_key);
 	free(j);
@@ -380,22 +403,50 @@ forget_queue(struct cw_share *s, struct node *n)
 		sync_kick(s->sync); /* to be aborted */
 }
 
+static bool
+is_at_or_below(const struct node *n, const struct node *top)
+{
+	for (; n != NULL; n = n->parent)
+		if (n == top)
+			return true;
+	return false;
+}
+
+/* unsure_left_behind - n gives up its name (and those below it theirs).  A request under way may yet
+ * write the old key, one that failed may have written it: the tombstone, durable with the change of
+ * name, says that what is found there is ours and unwanted. */
+static void
+unsure_left_behind(struct sync *y, const struct node *n)
+{
+	const struct sync_job *j;
+	struct list *l;
+
+	list_for_each(l, &y->running)
+	{
+		j = container_of(l, struct sync_job, running_link);
+		if (is_at_or_below(j->n, n) &&
+		    (j->n->remote.key == NULL || strcmp(j->n->remote.key, j->key) != 0))
+			tomb_add(y, j->key, NULL);
+	}
+	list_for_each(l, &y->unsure)
+	{
+		j = container_of(l, struct sync_job, unsure_link);
+		if (is_at_or_below(j->n, n) &&
+		    (j->n->remote.key == NULL || strcmp(j->n->remote.key, j->unsure_key) != 0))
+			tomb_add(y, j->unsure_key, NULL);
+	}
+}
+
 void
 sync_removed(struct cw_share *s, struct node *n)
 {
 	struct sync *y = s->sync;
-	const struct sync_job *j = n->job;
-
 	if (y == NULL)
 		return;
 	parent_emptied(s, n->parent);
 	if (n->remote.key != NULL && !(S_ISDIR(n->mode) && n->remote.etag == NULL))
 		tomb_add(y, n->remote.key, n->remote.etag);
-	/* A request under way may yet write this key; should we die before it is over, the tombstone
-	 * says that what is found there is ours and unwanted. */
-	if (j != NULL && j->is_running && j->key != NULL &&
-	    (n->remote.key == NULL || strcmp(n->remote.key, j->key) != 0))
-		tomb_add(y, j->key, NULL);
+	unsure_left_behind(y, n);
 	displaced_del(y, n);
 	forget_queue(s, n);
 }
@@ -416,6 +467,7 @@ sync_renamed(struct cw_share *s, struct node *n)
 		}
 		node_changed(s, n);
 	}
+	unsure_left_behind(y, n);
 	displaced_del(y, n);
 	if (n->remote.key != NULL && node_key(s, n, key) >= 0 && strcmp(key, n->remote.key) != 0)
 		displaced_add(y, n);
@@ -484,6 +536,7 @@ sync_new(struct cw_share *s)
 	list_init(&y->soon);
 	list_init(&y->ready);
 	list_init(&y->running);
+	list_init(&y->unsure);
 	list_init(&y->after_walk);
 	for (i = 0; i < SYNC_WHEEL; i++)
 		list_init(&y->wheel[i]);
@@ -584,6 +637,23 @@ sync_open(struct cw_share *s)
 	return 0;
 }
 
+/* leave_unsure - what may have been written to a key that its node does not want is ours to delete, also
+ * after the next start. locked */
+static void
+leave_unsure(struct sync *y)
+{
+	char key[CW_KEY_MAX + 2];
+	struct list *l;
+
+	list_for_each(l, &y->unsure)
+	{
+		const struct sync_job *j = container_of(l, struct sync_job, unsure_link);
+
+		if (node_key(y->s, j->n, key) < 0 || strcmp(key, j->unsure_key) != 0)
+			tomb_add(y, j->unsure_key, NULL);
+	}
+}
+
 static void
 drop_jobs(struct cw_share *s)
 {
@@ -633,6 +703,9 @@ sync_close(struct cw_share *s)
 	share_unlock(s);
 	loop_post(y->core->loop, &y->stop_task);
 	wait_for_users(y);
+	share_lock(s);
+	leave_unsure(y);
+	share_unlock(s);
 	r = cache_commit_sync(s->space); /* what the last jobs found out */
 	if (r < 0)
 		log_err("gateway.sync", "commit-failed",

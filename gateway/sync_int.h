@@ -122,6 +122,9 @@ struct sync_job {
 	bool no_part_copy; /* the base is not what the clean blocks came from: read, do not copy */
 	bool has_mpu_attr_seq; /* attributes that the multipart upload was begun with */
 	uint64_t mpu_attr_seq;
+	struct list
+	    unsure_link; /* y->unsure: a write to unsure_key failed, and yet may have happened */
+	char *unsure_key;
 	const char *copy_from, *copy_etag; /* while mpu_copy() runs */
 };
 
@@ -139,6 +142,7 @@ struct sync {
 	unsigned int nwheel;
 
 	struct list running; /* sync_job.running_link */
+	struct list unsure;  /* sync_job.unsure_link */
 	unsigned int njobs, limit;
 	unsigned int credit;	   /* successes since the limit was last raised */
 	uint64_t slowed_ms;	   /* when it was last lowered */
@@ -205,14 +209,17 @@ bool sync_in_sync(const struct cw_share *s, const struct node *n);
 void sync_settled(struct cw_share *s, struct node *n);
 struct sync_job *sync_job_of(struct sync *y, struct node *n);
 void sync_job_drop(struct node *n); /* locked */
+/* sync_job_unsure, _sure - what j->key holds is not, is known. locked */
+void sync_job_unsure(struct sync_job *j);
+void sync_job_sure(struct sync_job *j);
 /* sync_each_duty - every node with a duty: those whose job runs, and those that wait. locked */
 void sync_each_duty(struct sync *y, void (*fn)(void *arg, struct node *n), void *arg);
 /* sync_call - one request, waiting. jobs and lists threads, unlocked. result: req->result */
 int sync_call(struct sync *y, struct objstore_req *req);
 /* sync_call_many - n requests, at most width at a time, waiting for all. */
 void sync_call_many(struct sync *y, struct objstore_req *reqs, size_t n, unsigned int width);
-/* sync_is_ours - was the object written by this appliance with this index? */
-bool sync_is_ours(const struct sync *y, const struct meta_facts *m);
+/* sync_is_ours - was the object at key written there by this appliance with this index? */
+bool sync_is_ours(const struct sync *y, const struct meta_facts *m, const char *key);
 /* sync_trouble - does err speak of the store and not of one object? Then the share is marked. any */
 bool sync_trouble(struct sync *y, int err);
 /* sync_event - JSON detail is built from pairs (name, value, ..., NULL); a name that starts with '#'

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "gateway/base/clock.h"
+#include "gateway/base/digest.h"
 #include "gateway/base/log.h"
 #include "gateway/base/strbuf.h"
 #include "gateway/mime.h"
@@ -49,7 +50,8 @@ put_attrs_fill(struct sync_job *j, uint64_t data_seq, struct put_attrs *a)
 	    .ino = n->ino,
 	    .seq = data_seq,
 	    .boot = j->y->core->boot,
-	    .gen = index_incarnation(cache_index(j->s->env.cache))};
+	    .gen = index_incarnation(cache_index(j->s->env.cache)),
+	    .key_crc = digest_crc32c(0, j->key, strlen(j->key))};
 	const char *type = "application/octet-stream";
 
 	memset(&a->attrs, 0, sizeof(a->attrs));
@@ -178,6 +180,9 @@ record_live(struct sync_job *j, const struct written *w)
 		if (u != NULL)
 			upload_del(y, u);
 	}
+	if (j->unsure_key != NULL && strcmp(j->unsure_key, w->key) != 0)
+		tomb_add(y, j->unsure_key, NULL);
+	sync_job_sure(j);
 	node_changed(j->s, n);
 	cache_mark(j->s->space);
 }

@@ -296,6 +296,8 @@ sync_job_finish(struct sync_job *j, int err)
 	j->is_running = false;
 	list_del(&j->running_link);
 	j->park_in_tmp = false;
+	if (err < 0 && !(n->flags & NODE_REMOVED))
+		sync_job_unsure(j);
 	release_keys(j);
 	if (node_path(n, path, sizeof(path)) < 0)
 		path[0] = '\0';

@@ -248,7 +248,7 @@ decide_by_head(struct sync *y, struct item *it, const struct objstore_req *req)
 	} else {
 		meta_parse(req->meta != NULL ? req->meta->items : NULL,
 		    req->meta != NULL ? req->meta->n : 0, &m);
-		it->verdict = sync_is_ours(y, &m) ? V_DELETE : V_FOREIGN;
+		it->verdict = sync_is_ours(y, &m, it->key) ? V_DELETE : V_FOREIGN;
 	}
 }
 

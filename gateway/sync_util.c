@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "gateway/base/clock.h"
+#include "gateway/base/digest.h"
 #include "gateway/base/log.h"
 #include "gateway/base/strbuf.h"
 #include "gateway/sync_int.h"
@@ -79,10 +80,11 @@ sync_call_many(struct sync *y, struct objstore_req *reqs, size_t n, unsigned int
 }
 
 bool
-sync_is_ours(const struct sync *y, const struct meta_facts *m)
+sync_is_ours(const struct sync *y, const struct meta_facts *m, const char *key)
 {
 	return m->has_origin && strcmp(m->origin_id, y->s->env.appliance_id) == 0 &&
-	       m->origin_gen == index_incarnation(cache_index(y->s->env.cache));
+	       m->origin_gen == index_incarnation(cache_index(y->s->env.cache)) &&
+	       m->origin_key_crc == digest_crc32c(0, key, strlen(key));
 }
 
 bool

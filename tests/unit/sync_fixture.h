@@ -249,6 +249,8 @@ sx_refresh(struct sx *sx, const char *folder, bool recursive)
 {
 	const char *folders[] = {folder};
 
+	clock_sleep_ms(
+	    2); /* what changed in the millisecond of its start is not judged by a listing */
 	assert_int_equal(cw_share_refresh(sx->fx.s, folders, 1, recursive, sx_refreshed, sx), 0);
 	sx_wait_done(sx);
 	assert_int_equal(sx->err, 0);
@@ -264,22 +266,22 @@ sx_exists(struct sx *sx, const char *key)
 	return data != NULL;
 }
 
-#define sx_assert_object(sx, key, want)                                                                \
-	do {                                                                                           \
-		char *sx_got = objstore_mem_get((sx)->bucket, key, NULL, NULL);                        \
-		if (sx_got == NULL)                                                                    \
-			fail_msg("no object %s", key);                                                 \
-		assert_string_equal(sx_got, want);                                                     \
-		free(sx_got);                                                                          \
+#define sx_assert_object(sx, key, want)                                                            \
+	do {                                                                                       \
+		char *sx_got = objstore_mem_get((sx)->bucket, key, NULL, NULL);                    \
+		if (sx_got == NULL)                                                                \
+			fail_msg("no object %s", key);                                             \
+		assert_string_equal(sx_got, want);                                                 \
+		free(sx_got);                                                                      \
 	} while (0)
 
-#define sx_assert_meta(sx, key, name, want)                                                            \
-	do {                                                                                           \
-		char *sx_got = objstore_mem_get_meta((sx)->bucket, key, name);                         \
-		if (sx_got == NULL)                                                                    \
-			fail_msg("%s has no %s", key, name);                                           \
-		assert_string_equal(sx_got, want);                                                     \
-		free(sx_got);                                                                          \
+#define sx_assert_meta(sx, key, name, want)                                                        \
+	do {                                                                                       \
+		char *sx_got = objstore_mem_get_meta((sx)->bucket, key, name);                     \
+		if (sx_got == NULL)                                                                \
+			fail_msg("%s has no %s", key, name);                                       \
+		assert_string_equal(sx_got, want);                                                 \
+		free(sx_got);                                                                      \
 	} while (0)
 
 /* sx_file - make or overwrite a file. result: ino */
@@ -302,12 +304,12 @@ sx_ino(struct sx *sx, uint64_t dir, const char *name)
 	return sx->fx.op.attr.ino;
 }
 
-#define sx_assert_reads(sx, ino, want)                                                                 \
-	do {                                                                                           \
-		char sx_buf[256];                                                                      \
-		assert_int_equal(fx_read(&(sx)->fx, &fx_root, ino, 0, sx_buf, 255), 0);                \
-		sx_buf[(sx)->fx.op.count_done] = '\0';                                                 \
-		assert_string_equal(sx_buf, want);                                                     \
+#define sx_assert_reads(sx, ino, want)                                                             \
+	do {                                                                                       \
+		char sx_buf[256];                                                                  \
+		assert_int_equal(fx_read(&(sx)->fx, &fx_root, ino, 0, sx_buf, 255), 0);            \
+		sx_buf[(sx)->fx.op.count_done] = '\0';                                             \
+		assert_string_equal(sx_buf, want);                                                 \
 	} while (0)
 
 #endif
