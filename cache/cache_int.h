@@ -315,8 +315,8 @@ void cachei_quiet_check(struct cache_file *f);
 /* cachei_idle_signal - counts became 0: wake who waits on space->idle. locked */
 void cachei_idle_signal(struct cache_space *s);
 
-/* cachei_space_wait - park a write until there is room. locked */
-void cachei_space_wait(struct cw_io *io);
+/* cachei_space_wait - park a write until need more bytes may become dirty. locked */
+void cachei_space_wait(struct cw_io *io, uint64_t need);
 void cachei_space_freed(struct cache *c); /* dirty or used bytes went down: writers may go on */
 void cachei_evict_kick(struct cache *c);
 /* cachei_evict_now - free about `bytes` of clean data of s, or all for UINT64_MAX; no commit. locked */
@@ -337,8 +337,6 @@ struct file_waits {
 	void (*seal_done)(void *arg);
 	void *seal_arg;
 	uint64_t seal_size;
-	struct cache_file *file;
-	struct work seal_work;
 	struct list idle; /* struct idle_wait */
 	bool has_seal;
 };

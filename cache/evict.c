@@ -27,12 +27,11 @@ cachei_evict_kick(struct cache *c)
 	pthread_mutex_unlock(&c->queue_lock);
 }
 
+/* has_room - may so many more bytes become dirty? */
 static bool
-has_room(struct cache *c)
+has_room(struct cache *c, int64_t need)
 {
-	int64_t dirty = c->dirty_bytes + c->reserved_bytes;
-
-	return dirty < (int64_t)c->dirty_max &&
+	return c->dirty_bytes + c->reserved_bytes + need <= (int64_t)c->dirty_max &&
 	       c->dirty_bytes + c->clean_bytes <= (int64_t)(c->capacity + c->capacity / 20);
 }
 
@@ -49,11 +48,12 @@ cachei_space_freed(struct cache *c)
 }
 
 void
-cachei_space_wait(struct cw_io *io)
+cachei_space_wait(struct cw_io *io, uint64_t need)
 {
 	struct cache *c = io->file->space->cache;
 
 	io->state = IO_WAIT_SPACE;
+	io->npending = (uint32_t)need;
 	if (io->started_ns == 0) {
 		io->started_ns = clock_mono_ns();
 		c->parked_writes++;
@@ -70,18 +70,21 @@ static void
 queue_run(struct cache *c, bool give_up_all)
 {
 	uint64_t now = clock_mono_ns();
-	bool room = has_room(c);
 	struct list *l, *tmp;
+	int64_t need = 0;
 
 	pthread_mutex_lock(&c->queue_lock);
 	list_for_each_safe(l, tmp, &c->queue)
 	{
 		struct cw_io *io = container_of(l, struct cw_io, link);
 		bool is_late = give_up_all || now - io->started_ns > PARK_TIMEOUT_NS;
+		bool room = has_room(c, need + io->npending);
 
 		if (!room && !is_late)
 			continue;
 		list_del(&io->link);
+		if (room)
+			need += io->npending; /* what those before it will take */
 		io->state = room && !give_up_all ? IO_NEW : IO_FAILED;
 		io->result = -ERR_BACKPRESSURE;
 		workq_submit(c->wq, &io->work);

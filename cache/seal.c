@@ -3,7 +3,7 @@
  * seal.c - freeze one moment of a file for upload, and make it the new base when it is in the bucket.
  *
  * A seal moves bits and slots, no bytes.  It waits for writes in flight and holds new ones back until
- * its owner's done() has returned, so the moment is exact and the owner can note what it contains.
+ * they have left; the owner's sealed() sees the exact moment, done() is told afterwards.
  */
 #include <stdlib.h>
 
@@ -14,7 +14,6 @@ cachei_waits(struct cache_file *f)
 {
 	if (f->waits == NULL) {
 		f->waits = xcalloc(1, sizeof(*f->waits));
-		f->waits->file = f;
 		list_init(&f->waits->idle);
 	}
 	return f->waits;
@@ -73,22 +72,24 @@ flip(struct cache_file *f, uint64_t size)
 	}
 }
 
+struct seal_report {
+	struct work work;
+	struct cache_file *file;
+	void (*done)(void *arg);
+	void *arg;
+};
+
 static void
 seal_report(struct work *w)
 {
-	struct file_waits *fw = container_of(w, struct file_waits, seal_work);
-	struct cache_file *f = fw->file;
-	struct cache_space *s = f->space;
+	struct seal_report *r = container_of(w, struct seal_report, work);
+	struct cache_space *s = r->file->space;
 
-	fw->seal_done(fw->seal_arg);
+	r->done(r->arg);
 	cache_space_lock(s);
-	f->seal_pending = false;
-	fw->has_seal = false;
-	cachei_quiet_check(f);
-	cachei_wake(f, IO_WAIT_SEAL, 0, 0, 0);
-	cachei_waits_tidy(f);
-	cachei_io_leave(f);
+	cachei_io_leave(r->file);
 	cache_space_unlock(s);
+	free(r);
 }
 
 void
@@ -100,11 +101,19 @@ cachei_seal_note_write(struct cache_file *f, uint64_t end)
 void
 cachei_seal_flip_pending(struct cache_file *f)
 {
+	struct seal_report *r = xcalloc(1, sizeof(*r));
 	struct file_waits *fw = f->waits;
 
 	flip(f, fw->seal_size);
-	fw->seal_work.fn = seal_report;
-	workq_submit(f->space->cache->wq, &fw->seal_work);
+	f->seal_pending = false;
+	r->work.fn = seal_report;
+	r->file = f;
+	r->done = fw->seal_done;
+	r->arg = fw->seal_arg;
+	fw->has_seal = false;
+	cachei_wake(f, IO_WAIT_SEAL, 0, 0, 0);
+	cachei_waits_tidy(f);
+	workq_submit(f->space->cache->wq, &r->work);
 }
 
 int

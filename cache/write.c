@@ -147,7 +147,7 @@ write_check(struct cw_io *io, struct plan *p, bool nowait, struct list *fetches)
 	if (fresh > 0 &&
 	    ((uint64_t)(c->dirty_bytes + c->reserved_bytes) + p->reserve_bytes > c->dirty_max ||
 		(uint64_t)(c->dirty_bytes + c->clean_bytes) > c->capacity + c->capacity / 20)) {
-		cachei_space_wait(io);
+		cachei_space_wait(io, p->reserve_bytes);
 		return -EINPROGRESS;
 	}
 	return 0;

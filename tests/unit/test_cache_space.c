@@ -461,9 +461,9 @@ plant_double_slot(struct index_txn *t)
 }
 
 static void
-plant_orphan(struct index_txn *t)
+plant_past_end(struct index_txn *t)
 {
-	struct index_chunk c = {.file_id = 4711,
+	struct index_chunk c = {.file_id = 101,
 	    .space = 1,
 	    .clean_slot = -1,
 	    .sealed_slot = -1,
@@ -500,7 +500,8 @@ check_finds_planted_damage(void **state)
 	static const struct {
 		void (*fn)(struct index_txn *t);
 		const char *what;
-	} plants[] = {{plant_double_slot, "a slot named twice"}, {plant_orphan, "an orphan row"},
+	} plants[] = {{plant_double_slot, "a slot named twice"},
+	    {plant_past_end, "a dirty block past the end of its file"},
 	    {plant_far_slot, "a slot past the end"},
 	    {plant_redo, "a redo row for a block that cannot be"}};
 
