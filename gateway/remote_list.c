@@ -182,12 +182,23 @@ list_once(struct sync *y, struct node *dir, uint64_t *changed)
 	return err;
 }
 
+static bool
+is_removed(struct sync *y, const struct node *dir)
+{
+	bool r;
+
+	share_lock(y->s);
+	r = dir->flags & NODE_REMOVED;
+	share_unlock(y->s);
+	return r;
+}
+
 int
 list_dir(struct sync *y, struct node *dir, uint64_t *changed)
 {
 	int err = -ESTALE, i;
 
-	for (i = 0; i < 4 && err == -ESTALE && !(dir->flags & NODE_REMOVED); i++)
+	for (i = 0; i < 4 && err == -ESTALE && !is_removed(y, dir); i++)
 		err = list_once(y, dir, changed);
 	return err == -ESTALE ? -EAGAIN : err;
 }
