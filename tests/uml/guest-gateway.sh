@@ -9,9 +9,9 @@ mkdir -p /mnt/disk
 mount -t ext4 /dev/ubda /mnt/disk || { guest_say "verdict disk-failed"; guest_off; }
 mkdir -p /mnt/disk/home
 if [ -e /mnt/disk/home/cache/index.db ]; then
-	"$CW_SRC/$O/causeway" --config "/mnt/host$CONF" check >/tmp/check 2>&1 || { guest_say "CHECK FAILED"; cat /tmp/check; }
+	"$O/causeway" --config "/mnt/host$CONF" check >/tmp/check 2>&1 || { guest_say "CHECK FAILED"; cat /tmp/check; }
 fi
-"$CW_SRC/$O/causewayd" --config "/mnt/host$CONF"
+"$O/causewayd" --config "/mnt/host$CONF"
 guest_say "causewayd ended with $?"
 umount /mnt/disk
 guest_off

@@ -19,7 +19,7 @@ cleanup() {
 	[ -z "${UML_PID:-}" ] || uml_kill
 	[ -z "${store:-}" ] || kill "$store" 2>/dev/null
 	uml_net_down
-	rm -rf "$dir"
+	[ -n "${KEEP:-}" ] && echo "kept $dir" || rm -rf "$dir"
 }
 trap cleanup EXIT
 die() {
@@ -63,7 +63,7 @@ in_ns "$O/causeway-s3d" --dir "$dir/store" --listen 192.0.2.1:9000 --credentials
 store=$!
 
 boot() {
-	uml_start "$dir/guest.log" 1G tap0 "$PWD/tests/uml/guest-gateway.sh" GUEST_ADDR=192.0.2.2/24 "CONF=$dir/causeway.conf" "O=$O" \
+	uml_start "$dir/guest.log" 1G tap0 "$PWD/tests/uml/guest-gateway.sh" GUEST_ADDR=192.0.2.2/24 "CONF=$dir/causeway.conf" "O=/mnt/host$(realpath "$O")" \
 		"ubd0=$dir/disk"
 	for _ in $(seq 300); do
 		in_ns curl -sf -m 1 http://192.0.2.2:8080/healthz >/dev/null && return 0
@@ -86,7 +86,7 @@ PY
 cli share create --bucket cutbucket --squash NoSquash cut || die "no share"
 clients=()
 for i in 1 2; do
-	in_ns "$O/tools/tool_nfsledger" "nfs://192.0.2.2/cut?nfsport=2049&mountport=2049&version=3" "/d$i" $((seed + i)) >"$dir/ledger-$i.log" 2>&1 &
+	(exec ip netns exec "$UML_NS" "$O/tools/tool_nfsledger" "nfs://192.0.2.2/cut?nfsport=2049&mountport=2049&version=3" "/d$i" $((seed + i)) >"$dir/ledger-$i.log" 2>&1) &
 	clients+=($!)
 done
 for n in $(seq "$cuts"); do
