@@ -38,8 +38,7 @@ share_collect(void *owner, struct index_txn *txn)
 	list_for_each(l, &s->dead)
 	    index_txn_del_node(txn, container_of(l, struct node, changed_link)->ino);
 	list_splice_tail(&s->collecting, &s->dead);
-	if (s->sync != NULL)
-		sync_collect(s, txn);
+	sync_collect(s, txn);
 }
 
 static void
@@ -66,8 +65,7 @@ share_collected(void *owner, int err)
 		}
 	}
 	share_unlock(s);
-	if (s->sync != NULL)
-		sync_collected(s, err);
+	sync_collected(s, err);
 }
 
 struct fetching {
