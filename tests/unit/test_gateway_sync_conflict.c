@@ -14,7 +14,8 @@ find_emit(struct cw_op *op, const struct cw_dirent *e)
 {
 	struct finding *f = op->ctx;
 
-	if (strncmp(e->name, f->prefix, strlen(f->prefix)) == 0 && e->name_len > strlen(f->prefix)) {
+	if (strncmp(e->name, f->prefix, strlen(f->prefix)) == 0 &&
+	    e->name_len > strlen(f->prefix)) {
 		snprintf(f->name, sizeof(f->name), "%.*s", (int)e->name_len, e->name);
 		f->n++;
 	}
@@ -181,7 +182,7 @@ failures_are_repeated_until_they_pass(void **state)
 	sx_sync(sx);
 	objstore_mem_fail_next(sx->bucket, OBJ_OP_MAX, -ERR_OFFLINE, false, 1000000);
 	for (i = 0; i < 10; i++) {
-		char name[8];
+		char name[16];
 
 		snprintf(name, sizeof(name), "f%d", i);
 		sx_file(sx, sx->fx.root, name, name);
@@ -210,7 +211,8 @@ static void
 refresh_folds_in_what_others_did(void **state)
 {
 	struct sx *sx = *state;
-	const struct objstore_meta meta[] = {{"file-permissions", "0751"}, {"file-mtime", "1500000000000"}};
+	const struct objstore_meta meta[] = {
+	    {"file-permissions", "0751"}, {"file-mtime", "1500000000000"}};
 	uint64_t d = fx_mkdir_ok(&sx->fx, sx->fx.root, "dir"), ino;
 
 	ino = sx_file(sx, d, "kept", "kept");
