@@ -14,31 +14,14 @@
 #include "gateway/base/clock.h"
 #include "gateway/base/digest.h"
 #include "gateway/base/strbuf.h"
-#include "s3/mem_bucket.h"
+#include "s3/mem_bucket_int.h"
 #include "s3/objstore_int.h"
 
 #define NS_PER_S 1000000000
 #define NS_PER_MS 1000000
 
-struct mem_part {
-	unsigned int number;
-	char *data;
-	size_t len;
-	uint8_t md5[MD5_LEN];
-};
-
-struct mem_upload {
-	char *key;
-	char id[40];
-	int64_t initiated_ns;
-	struct mem_object *attrs; /* only its attributes are used */
-	struct mem_part *parts;	  /* sorted by number */
-	size_t nparts;
-	struct mem_upload *next;
-};
-
-static int
-fail(struct objstore_req *req, int err, int status, const char *code)
+int
+mem_fail(struct objstore_req *req, int err, int status, const char *code)
 {
 	req->http_status = status;
 	objstorei_copy(req->error_code, sizeof(req->error_code), code);
@@ -71,8 +54,8 @@ mem_bucket_find(const struct mem_bucket *b, const char *key)
 	return i < b->nobjects && strcmp(b->objects[i]->key, key) == 0 ? b->objects[i] : NULL;
 }
 
-static void
-object_free(struct mem_object *o)
+void
+mem_object_free(struct mem_object *o)
 {
 	for (size_t i = 0; i < o->nmeta; i++) {
 		free((char *)(uintptr_t)o->meta[i].name);
@@ -93,8 +76,8 @@ dup_or_null(const char *s)
 }
 
 /* object_new - takes data. */
-static struct mem_object *
-object_new(const char *key, char *data, size_t len, const struct objstore_attrs *attrs)
+struct mem_object *
+mem_object_new(const char *key, char *data, size_t len, const struct objstore_attrs *attrs)
 {
 	struct mem_object *o = xcalloc(1, sizeof(*o));
 
@@ -116,13 +99,13 @@ object_new(const char *key, char *data, size_t len, const struct objstore_attrs 
 }
 
 /* insert - takes o, in place of what has its key. */
-static void
-insert(struct mem_bucket *b, struct mem_object *o)
+void
+mem_insert(struct mem_bucket *b, struct mem_object *o)
 {
 	size_t i = lower_bound(b, o->key);
 
 	if (i < b->nobjects && strcmp(b->objects[i]->key, o->key) == 0) {
-		object_free(b->objects[i]);
+		mem_object_free(b->objects[i]);
 		b->objects[i] = o;
 		return;
 	}
@@ -136,8 +119,8 @@ insert(struct mem_bucket *b, struct mem_object *o)
 	b->nobjects++;
 }
 
-static char *
-copy_bytes(const void *data, size_t len)
+char *
+mem_copy_bytes(const void *data, size_t len)
 {
 	char *copy = xmalloc(len + 1);
 
@@ -151,12 +134,12 @@ struct mem_object *
 mem_bucket_put(struct mem_bucket *b, const char *key, const void *data, size_t len,
     const struct objstore_attrs *attrs)
 {
-	struct mem_object *o = object_new(key, copy_bytes(data, len), len, attrs);
+	struct mem_object *o = mem_object_new(key, mem_copy_bytes(data, len), len, attrs);
 	uint8_t md5[MD5_LEN];
 
 	digest_md5(o->data, len, md5);
 	digest_hex(md5, sizeof(md5), o->etag);
-	insert(b, o);
+	mem_insert(b, o);
 	return o;
 }
 
@@ -167,7 +150,7 @@ mem_bucket_delete(struct mem_bucket *b, const char *key)
 
 	if (i == b->nobjects || strcmp(b->objects[i]->key, key) != 0)
 		return false;
-	object_free(b->objects[i]);
+	mem_object_free(b->objects[i]);
 	memmove(&b->objects[i], &b->objects[i + 1],
 	    (b->nobjects - i - 1) * sizeof(struct mem_object *));
 	b->nobjects--;
@@ -175,21 +158,21 @@ mem_bucket_delete(struct mem_bucket *b, const char *key)
 }
 
 /* check_target - the conditions of a write. */
-static int
-check_target(const struct mem_bucket *b, struct objstore_req *req)
+int
+mem_check_target(const struct mem_bucket *b, struct objstore_req *req)
 {
 	const struct mem_object *o = mem_bucket_find(b, req->key);
 
 	if (b->ignores_conditions)
 		return 0;
 	if (req->if_none_match && o != NULL)
-		return fail(req, -ERR_PRECONDITION, 412, "PreconditionFailed");
+		return mem_fail(req, -ERR_PRECONDITION, 412, "PreconditionFailed");
 	if (req->if_match == NULL)
 		return 0;
 	if (o == NULL)
-		return fail(req, -ERR_PRECONDITION, 404, "NoSuchKey");
+		return mem_fail(req, -ERR_PRECONDITION, 404, "NoSuchKey");
 	if (strcmp(o->etag, req->if_match) != 0)
-		return fail(req, -ERR_PRECONDITION, 412, "PreconditionFailed");
+		return mem_fail(req, -ERR_PRECONDITION, 412, "PreconditionFailed");
 	return 0;
 }
 
@@ -212,15 +195,15 @@ describe(const struct mem_object *o, struct objstore_req *req)
 }
 
 /* range_of - the bytes of o that req asks for. */
-static int
-range_of(const struct mem_object *o, struct objstore_req *req, size_t *off, size_t *len)
+int
+mem_range_of(const struct mem_object *o, struct objstore_req *req, size_t *off, size_t *len)
 {
 	*off = 0;
 	*len = o->len;
 	if (req->range_off == 0 && req->range_len == 0)
 		return 0;
 	if (req->range_off >= o->len)
-		return fail(req, -ERR_INVALID_RANGE, 416, "InvalidRange");
+		return mem_fail(req, -ERR_INVALID_RANGE, 416, "InvalidRange");
 	*off = req->range_off;
 	*len = o->len - *off;
 	if (req->range_len > 0 && req->range_len < *len)
@@ -236,10 +219,10 @@ run_get(struct mem_bucket *b, struct objstore_req *req)
 	int err;
 
 	if (o == NULL)
-		return fail(req, -ENOENT, 404, "NoSuchKey");
+		return mem_fail(req, -ENOENT, 404, "NoSuchKey");
 	if (req->if_match != NULL && strcmp(req->if_match, o->etag) != 0)
-		return fail(req, -ERR_PRECONDITION, 412, "PreconditionFailed");
-	err = range_of(o, req, &off, &len);
+		return mem_fail(req, -ERR_PRECONDITION, 412, "PreconditionFailed");
+	err = mem_range_of(o, req, &off, &len);
 	if (err < 0)
 		return err;
 	describe(o, req);
@@ -257,9 +240,9 @@ run_head(struct mem_bucket *b, struct objstore_req *req)
 	const struct mem_object *o = mem_bucket_find(b, req->key);
 
 	if (o == NULL)
-		return fail(req, -ENOENT, 404, "");
+		return mem_fail(req, -ENOENT, 404, "");
 	if (req->if_match != NULL && strcmp(req->if_match, o->etag) != 0)
-		return fail(req, -ERR_PRECONDITION, 412, "");
+		return mem_fail(req, -ERR_PRECONDITION, 412, "");
 	describe(o, req);
 	return 0;
 }
@@ -267,7 +250,7 @@ run_head(struct mem_bucket *b, struct objstore_req *req)
 static int
 run_put(struct mem_bucket *b, struct objstore_req *req)
 {
-	int err = check_target(b, req);
+	int err = mem_check_target(b, req);
 
 	if (err < 0)
 		return err;
@@ -288,16 +271,16 @@ run_delete_many(struct mem_bucket *b, struct objstore_req *req)
 }
 
 /* source_of - the source of a copy, if it is what src_if_match wants. */
-static int
-source_of(struct mem_bucket *b, struct objstore_req *req, const struct mem_object **out)
+int
+mem_source_of(struct mem_bucket *b, struct objstore_req *req, const struct mem_object **out)
 {
 	const struct mem_object *src = mem_bucket_find(b, req->src_key);
 
 	*out = src;
 	if (src == NULL)
-		return fail(req, -ENOENT, 404, "NoSuchKey");
+		return mem_fail(req, -ENOENT, 404, "NoSuchKey");
 	if (req->src_if_match != NULL && strcmp(src->etag, req->src_if_match) != 0)
-		return fail(req, -ERR_PRECONDITION, 412, "PreconditionFailed");
+		return mem_fail(req, -ERR_PRECONDITION, 412, "PreconditionFailed");
 	return 0;
 }
 
@@ -306,14 +289,14 @@ run_copy(struct mem_bucket *b, struct objstore_req *req)
 {
 	const struct mem_object *src;
 	struct mem_object *copy;
-	int err = source_of(b, req, &src);
+	int err = mem_source_of(b, req, &src);
 
 	if (err == 0)
-		err = check_target(b, req);
+		err = mem_check_target(b, req);
 	if (err < 0)
 		return err;
 	/* as S3 does, a copy of a multipart object by one request gets a plain ETag */
-	copy = object_new(req->key, copy_bytes(src->data, src->len), src->len,
+	copy = mem_object_new(req->key, mem_copy_bytes(src->data, src->len), src->len,
 	    req->attrs != NULL ? req->attrs
 			       : &(struct objstore_attrs){.content_type = src->content_type,
 				     .storage_class = src->storage_class,
@@ -329,7 +312,7 @@ run_copy(struct mem_bucket *b, struct objstore_req *req)
 	}
 	objstorei_copy(req->etag, sizeof(req->etag), copy->etag);
 	req->mtime_ns = copy->mtime_ns / NS_PER_MS * NS_PER_MS;
-	insert(b, copy);
+	mem_insert(b, copy);
 	return 0;
 }
 
@@ -403,213 +386,6 @@ run_list(struct mem_bucket *b, struct objstore_req *req)
 	return 0;
 }
 
-/* ---- multipart ---- */
-
-static struct mem_upload **
-upload_slot(struct mem_bucket *b, const struct objstore_req *req)
-{
-	struct mem_upload **u = &b->uploads;
-
-	while (*u != NULL &&
-	       (strcmp((*u)->id, req->upload_id_in) != 0 || strcmp((*u)->key, req->key) != 0))
-		u = &(*u)->next;
-	return u;
-}
-
-static void
-upload_remove(struct mem_bucket *b, struct mem_upload **slot)
-{
-	struct mem_upload *u = *slot;
-
-	*slot = u->next;
-	for (size_t i = 0; i < u->nparts; i++)
-		free(u->parts[i].data);
-	free(u->parts);
-	object_free(u->attrs);
-	free(u->key);
-	free(u);
-	b->nuploads--;
-}
-
-static int
-run_mpu_create(struct mem_bucket *b, struct objstore_req *req)
-{
-	struct mem_upload *u = xcalloc(1, sizeof(*u)), **at = &b->uploads;
-
-	u->key = xstrdup(req->key);
-	u->initiated_ns = clock_real_ns();
-	u->attrs = object_new(req->key, NULL, 0, req->attrs);
-	snprintf(u->id, sizeof(u->id), "upload%08llu", (unsigned long long)++b->next_id);
-	while (*at != NULL)
-		at = &(*at)->next;
-	*at = u;
-	b->nuploads++;
-	objstorei_copy(req->upload_id, sizeof(req->upload_id), u->id);
-	return 0;
-}
-
-/* store_part - takes data. */
-static int
-store_part(struct mem_bucket *b, struct objstore_req *req, char *data, size_t len)
-{
-	struct mem_upload *u = *upload_slot(b, req);
-	struct mem_part *p;
-	size_t i = 0;
-
-	if (u == NULL) {
-		free(data);
-		return fail(req, -ERR_NO_UPLOAD, 404, "NoSuchUpload");
-	}
-	while (i < u->nparts && u->parts[i].number < req->part_number)
-		i++;
-	if (i == u->nparts || u->parts[i].number != req->part_number) {
-		u->parts = xrealloc(u->parts, (u->nparts + 1) * sizeof(*u->parts));
-		memmove(&u->parts[i + 1], &u->parts[i], (u->nparts - i) * sizeof(*u->parts));
-		u->nparts++;
-	} else {
-		free(u->parts[i].data);
-	}
-	p = &u->parts[i];
-	p->number = req->part_number;
-	p->data = data;
-	p->len = len;
-	digest_md5(data, len, p->md5);
-	digest_hex(p->md5, sizeof(p->md5), req->etag);
-	return 0;
-}
-
-static int
-run_mpu_part_copy(struct mem_bucket *b, struct objstore_req *req)
-{
-	const struct mem_object *src;
-	size_t off, len;
-	int err = source_of(b, req, &src);
-
-	if (err == 0)
-		err = range_of(src, req, &off, &len);
-	if (err < 0)
-		return err;
-	return store_part(b, req, copy_bytes(src->data + off, len), len);
-}
-
-/* join - the parts that the request names, as one object. */
-static int
-join(struct mem_upload *u, struct objstore_req *req, struct strbuf *data, struct strbuf *md5s)
-{
-	for (size_t i = 0; i < req->nparts; i++) {
-		const struct mem_part *p = NULL;
-		char etag[2 * MD5_LEN + 1];
-
-		for (size_t k = 0; k < u->nparts && p == NULL; k++)
-			if (u->parts[k].number == req->parts[i].number)
-				p = &u->parts[k];
-		if (i > 0 && req->parts[i].number <= req->parts[i - 1].number)
-			return fail(req, -EINVAL, 400, "InvalidPartOrder");
-		if (p == NULL)
-			return fail(req, -EINVAL, 400, "InvalidPart");
-		digest_hex(p->md5, sizeof(p->md5), etag);
-		if (strcmp(etag, req->parts[i].etag) != 0)
-			return fail(req, -EINVAL, 400, "InvalidPart");
-		strbuf_add(data, p->data, p->len);
-		strbuf_add(md5s, p->md5, sizeof(p->md5));
-	}
-	return 0;
-}
-
-static int
-run_mpu_complete(struct mem_bucket *b, struct objstore_req *req)
-{
-	struct mem_upload **slot = upload_slot(b, req), *u = *slot;
-	struct strbuf data = STRBUF_INIT, md5s = STRBUF_INIT;
-	struct mem_object *o;
-	uint8_t md5[MD5_LEN];
-	char hex[2 * MD5_LEN + 1];
-	int err;
-
-	if (u == NULL)
-		return fail(req, -ERR_NO_UPLOAD, 404, "NoSuchUpload");
-	if (req->nparts == 0)
-		return fail(req, -EINVAL, 400, "MalformedXML");
-	err = join(u, req, &data, &md5s);
-	if (err == 0)
-		err = check_target(b, req);
-	if (err < 0)
-		goto out;
-	digest_md5(md5s.s, md5s.len, md5);
-	digest_hex(md5, sizeof(md5), hex);
-	o = u->attrs;
-	u->attrs = object_new(req->key, NULL, 0, NULL);
-	o->len = data.len;
-	o->data = strbuf_take(&data);
-	o->mtime_ns = clock_real_ns();
-	snprintf(o->etag, sizeof(o->etag), "%s-%zu", hex, req->nparts);
-	objstorei_copy(req->etag, sizeof(req->etag), o->etag);
-	insert(b, o);
-	upload_remove(b, slot);
-out:
-	strbuf_free(&data);
-	strbuf_free(&md5s);
-	return err;
-}
-
-static int
-run_mpu_abort(struct mem_bucket *b, struct objstore_req *req)
-{
-	struct mem_upload **slot = upload_slot(b, req);
-
-	if (*slot == NULL)
-		return fail(req, -ERR_NO_UPLOAD, 404, "NoSuchUpload");
-	upload_remove(b, slot);
-	return 0;
-}
-
-/* run_mpu_list - all of them in one page; the order is S3's: by key, then by age. */
-static int
-run_mpu_list(struct mem_bucket *b, struct objstore_req *req)
-{
-	const char *prefix = req->prefix != NULL ? req->prefix : "";
-
-	for (const struct mem_upload *u = b->uploads; u != NULL; u = u->next) {
-		struct objstore_entry *e;
-
-		if (strncmp(u->key, prefix, strlen(prefix)) != 0)
-			continue;
-		e = objstorei_list_add(&req->list, u->key, strlen(u->key));
-		e->upload_id = xstrdup(u->id);
-		e->mtime_ns = u->initiated_ns / NS_PER_MS * NS_PER_MS;
-	}
-	objstorei_list_sort(&req->list);
-	return 0;
-}
-
-static int
-run_mpu_parts(struct mem_bucket *b, struct objstore_req *req)
-{
-	const struct mem_upload *u = *upload_slot(b, req);
-	unsigned long marker = req->token != NULL ? strtoul(req->token, NULL, 10) : 0;
-	size_t max = req->max_keys > 0 ? req->max_keys : 1000;
-
-	if (u == NULL)
-		return fail(req, -ERR_NO_UPLOAD, 404, "NoSuchUpload");
-	req->parts = xcalloc(u->nparts + 1, sizeof(*req->parts));
-	for (size_t i = 0; i < u->nparts; i++) {
-		struct objstore_part *p = &req->parts[req->nparts];
-
-		if (u->parts[i].number <= marker)
-			continue;
-		if (req->nparts == max) {
-			req->list.truncated = true;
-			req->list.next_token = xasprintf("%u", p[-1].number);
-			break;
-		}
-		p->number = u->parts[i].number;
-		p->size = u->parts[i].len;
-		digest_hex(u->parts[i].md5, MD5_LEN, p->etag);
-		req->nparts++;
-	}
-	return 0;
-}
-
 /* ---- dispatch ---- */
 
 static int
@@ -632,19 +408,20 @@ run(struct mem_bucket *b, struct objstore_req *req)
 	case OBJ_LIST:
 		return run_list(b, req);
 	case OBJ_MPU_CREATE:
-		return run_mpu_create(b, req);
+		return mem_upload_create(b, req);
 	case OBJ_MPU_PART:
-		return store_part(b, req, copy_bytes(req->body, req->body_len), req->body_len);
+		return mem_upload_part(
+		    b, req, mem_copy_bytes(req->body, req->body_len), req->body_len);
 	case OBJ_MPU_PART_COPY:
-		return run_mpu_part_copy(b, req);
+		return mem_upload_part_copy(b, req);
 	case OBJ_MPU_COMPLETE:
-		return run_mpu_complete(b, req);
+		return mem_upload_complete(b, req);
 	case OBJ_MPU_ABORT:
-		return run_mpu_abort(b, req);
+		return mem_upload_abort(b, req);
 	case OBJ_MPU_LIST:
-		return run_mpu_list(b, req);
+		return mem_upload_list(b, req);
 	case OBJ_MPU_PARTS:
-		return run_mpu_parts(b, req);
+		return mem_upload_parts(b, req);
 	case OBJ_BUCKET_HEAD:
 	case OBJ_BUCKET_CREATE:
 		return 0;
@@ -664,10 +441,9 @@ mem_bucket_run(struct mem_bucket *b, struct objstore_req *req)
 void
 mem_bucket_free(struct mem_bucket *b)
 {
-	while (b->uploads != NULL)
-		upload_remove(b, &b->uploads);
+	mem_upload_free_all(b);
 	for (size_t i = 0; i < b->nobjects; i++)
-		object_free(b->objects[i]);
+		mem_object_free(b->objects[i]);
 	free(b->objects);
 	memset(b, 0, sizeof(*b));
 }

@@ -151,7 +151,8 @@ struct objstore_ops {
 	 * the submitter's stack.  done() must not block. ctx: any thread. Retries, back-off and
 	 * re-signing happen below; what is reported is final. */
 	void (*submit)(struct objstore *s, struct objstore_req *req);
-	/* close - refuse new requests, cancel what is under way (done with -ECANCELED), free. */
+	/* close - refuse new requests, cancel what is under way (done with -ECANCELED), free. Waits
+	 * for the done()s, so never from one; a done() may still submit and gets -ECANCELED. */
 	void (*close)(struct objstore *s);
 };
 

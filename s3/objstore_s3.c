@@ -140,7 +140,7 @@ set_conf(struct s3_store *s, const struct s3_store_conf *conf, const char **why)
 	s->max_tries = conf->max_tries > 0 ? conf->max_tries : DEFAULT_TRIES;
 	s->max_connections =
 	    conf->max_connections > 0 ? conf->max_connections : DEFAULT_CONNECTIONS;
-	s->limit = s->max_connections;
+	s->limit = s->threshold = s->max_connections;
 	err = s3_endpoint_parse(
 	    s->conf.endpoint, conf->region, s->conf.bucket, conf->path_style, &s->endpoint, why);
 	err = err < 0 ? err : set_sse_c(s, why);

@@ -54,7 +54,8 @@ struct s3_store {
 	struct list running, resting; /* calls on the wire; calls that wait before a retry */
 	unsigned int nrunning, nwrites_running;
 	unsigned int max_connections;
-	double limit; /* transfers at a time now: halved when throttled, creeps up again */
+	double limit;	  /* transfers at a time now; see s3_queue.c */
+	double threshold; /* where it was too much */
 	uint64_t limit_cut_ms;
 	bool is_closing;
 	struct metric *bytes_up, *bytes_down, *throttled;

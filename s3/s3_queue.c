@@ -7,8 +7,9 @@
  * are not starved: reads may take three quarters while writes wait.
  *
  * The number of transfers at a time adapts: halved when the store says that it is too much or
- * cannot be reached (at most once in 500 ms, since what is under way fails together), one more for
- * every `limit` successes, so an idle or healthy store is back at full width within seconds.
+ * cannot be reached (at most once in 500 ms, since what is under way fails together).  Each success
+ * adds one up to the width where it was too much, and from there on `limit` successes do.  A
+ * store that was away says nothing about its width: it is back at full width at once.
  */
 #include "gateway/base/clock.h"
 #include "s3/s3_int.h"
@@ -90,6 +91,8 @@ s3_queue_pump(struct s3_store *s)
 void
 s3_queue_ended(struct s3_call *c, bool is_throttled)
 {
+	double least = c->store->max_connections >= 2 ? 2 : 1;
+	bool was_away = c->xfer.net != S3_NET_OK;
 	struct s3_store *s = c->store;
 	uint64_t now_ms;
 
@@ -97,7 +100,8 @@ s3_queue_ended(struct s3_call *c, bool is_throttled)
 	s->nrunning--;
 	s->nwrites_running -= c->is_write;
 	if (!is_throttled) {
-		s->limit += 1 / s->limit;
+		if (!was_away)
+			s->limit += s->limit < s->threshold ? 1 : 1 / s->limit;
 		if (s->limit > s->max_connections)
 			s->limit = s->max_connections;
 		return;
@@ -107,5 +111,6 @@ s3_queue_ended(struct s3_call *c, bool is_throttled)
 	if (now_ms - s->limit_cut_ms < CUT_INTERVAL_MS)
 		return;
 	s->limit_cut_ms = now_ms;
-	s->limit = s->limit / 2 > 1 ? s->limit / 2 : 1;
+	s->limit = s->limit / 2 > least ? s->limit / 2 : least;
+	s->threshold = was_away ? s->max_connections : s->limit;
 }

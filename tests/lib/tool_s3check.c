@@ -61,7 +61,7 @@ put(const char *k, const void *data, size_t len, char etag[OBJSTORE_ETAG_MAX])
 	int err = objstore_call(store, &req);
 
 	if (etag != NULL)
-		strcpy(etag, req.etag);
+		memcpy(etag, req.etag, OBJSTORE_ETAG_MAX);
 	objstore_req_clear(&req);
 	return err;
 }
@@ -81,7 +81,7 @@ check_objects(void)
 	fact(objstore_call(store, &r) == 0 &&
 		 strcmp(r.etag, "781e5e245d69b566979b86e28d23f2c7") == 0,
 	    "PUT answers the MD5 as ETag", &r);
-	strcpy(etag, r.etag);
+	memcpy(etag, r.etag, OBJSTORE_ETAG_MAX);
 	objstore_req_clear(&r);
 
 	r = (struct objstore_req){.op = OBJ_HEAD, .key = key("a"), .want_meta = true};
@@ -154,7 +154,7 @@ check_conditions(void)
 	    .op = OBJ_PUT, .key = key("cond"), .body = "one", .body_len = 3, .if_none_match = true};
 	bool ok = objstore_call(store, &r) == 0;
 
-	strcpy(first, r.etag);
+	memcpy(first, r.etag, OBJSTORE_ETAG_MAX);
 	ok = ok && objstore_call(store, &r) == -ERR_PRECONDITION;
 	trait(ok, "PUT If-None-Match");
 	r.if_none_match = false;
@@ -302,11 +302,11 @@ check_multipart(void)
 	    .body = data,
 	    .body_len = PART};
 	fact(objstore_call(store, &r) == 0, "UploadPart", &r);
-	strcpy(parts[0].etag, r.etag);
+	memcpy(parts[0].etag, r.etag, OBJSTORE_ETAG_MAX);
 	r.part_number = 3;
 	r.body_len = 1000;
 	fact(objstore_call(store, &r) == 0, "UploadPart, a short last one", &r);
-	strcpy(parts[2].etag, r.etag);
+	memcpy(parts[2].etag, r.etag, OBJSTORE_ETAG_MAX);
 	r = (struct objstore_req){.op = OBJ_MPU_PART_COPY,
 	    .key = key("mpu"),
 	    .upload_id_in = c.upload_id,
@@ -315,7 +315,7 @@ check_multipart(void)
 	    .range_len = PART,
 	    .src_if_match = etag};
 	fact(objstore_call(store, &r) == 0, "UploadPartCopy", &r);
-	strcpy(parts[1].etag, r.etag);
+	memcpy(parts[1].etag, r.etag, OBJSTORE_ETAG_MAX);
 	r.src_if_match = "00000000000000000000000000000000";
 	trait(
 	    objstore_call(store, &r) == -ERR_PRECONDITION, "UploadPartCopy If-Match of the source");

@@ -40,7 +40,7 @@ put(struct objstore *s, const char *key, const char *text, const char *if_match,
 	int err = objstore_call(s, &req);
 
 	if (etag != NULL)
-		strcpy(etag, req.etag);
+		memcpy(etag, req.etag, OBJSTORE_ETAG_MAX);
 	objstore_req_clear(&req);
 	return err;
 }
@@ -67,7 +67,7 @@ put_get_head_and_delete(void **state)
 
 	assert_int_equal(objstore_call(*state, &req), 0);
 	assert_string_equal(req.etag, "5d41402abc4b2a76b9719d911017c592");
-	strcpy(etag, req.etag);
+	memcpy(etag, req.etag, OBJSTORE_ETAG_MAX);
 	objstore_req_clear(&req);
 
 	req = (struct objstore_req){.op = OBJ_GET,
@@ -144,8 +144,10 @@ copy_replaces_attributes_only_when_given(void **state)
 
 /* collect - all pages of a listing as one text. */
 static void
-collect(struct objstore *s, const char *prefix, const char *delimiter, unsigned int page, char *out)
+collect(struct objstore *s, const char *prefix, const char *delimiter, unsigned int page, char *out,
+    size_t cap)
 {
+	size_t used = 0;
 	char *token = NULL;
 	bool more = true;
 
@@ -161,8 +163,9 @@ collect(struct objstore *s, const char *prefix, const char *delimiter, unsigned 
 		assert_int_equal(objstore_call(s, &req), 0);
 		assert_true(req.list.n <= page);
 		for (size_t i = 0; i < req.list.n; i++) {
-			strcat(out, req.list.entries[i].key);
-			strcat(out, req.list.entries[i].is_prefix ? "* " : " ");
+			used += (size_t)snprintf(out + used, cap - used, "%s%s",
+			    req.list.entries[i].key, req.list.entries[i].is_prefix ? "* " : " ");
+			assert_true(used < cap);
 		}
 		more = req.list.truncated;
 		free(token);
@@ -182,13 +185,13 @@ list_pages_are_complete_whatever_their_size(void **state)
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		objstore_mem_put(*state, keys[i], "", 0, NULL, 0, NULL);
 	for (unsigned int page = 1; page < 10; page++) {
-		collect(*state, NULL, NULL, page, text);
+		collect(*state, NULL, NULL, page, text, sizeof(text));
 		assert_string_equal(text, "a a/1 a/2 a0 b/x/1 b/x/2 b/y c ");
-		collect(*state, "", "/", page, text);
+		collect(*state, "", "/", page, text, sizeof(text));
 		assert_string_equal(text, "a a/* a0 b/* c ");
-		collect(*state, "b/", "/", page, text);
+		collect(*state, "b/", "/", page, text, sizeof(text));
 		assert_string_equal(text, "b/x/* b/y ");
-		collect(*state, "zz", "/", page, text);
+		collect(*state, "zz", "/", page, text, sizeof(text));
 		assert_string_equal(text, "");
 	}
 }
@@ -209,7 +212,7 @@ multipart_joins_what_complete_names(void **state)
 	    .body = "tail",
 	    .body_len = 4};
 	assert_int_equal(objstore_call(*state, &req), 0);
-	strcpy(parts[1].etag, req.etag);
+	memcpy(parts[1].etag, req.etag, OBJSTORE_ETAG_MAX);
 	req = (struct objstore_req){.op = OBJ_MPU_PART_COPY,
 	    .key = "m",
 	    .upload_id_in = create.upload_id,
@@ -219,7 +222,7 @@ multipart_joins_what_complete_names(void **state)
 	    .range_len = 3,
 	    .src_if_match = etag};
 	assert_int_equal(objstore_call(*state, &req), 0);
-	strcpy(parts[0].etag, req.etag);
+	memcpy(parts[0].etag, req.etag, OBJSTORE_ETAG_MAX);
 	req = (struct objstore_req){
 	    .op = OBJ_MPU_PARTS, .key = "m", .upload_id_in = create.upload_id, .max_keys = 1};
 	assert_int_equal(objstore_call(*state, &req), 0);
