@@ -322,6 +322,10 @@ void uploads_free(struct sync *y);
 void uploads_sweep(struct sync *y);
 bool uploads_abandoned(const struct sync *y); /* locked */
 
+/* --- sync_litter.c --- */
+/* sync_litter_sweep - delete what an earlier life left under hidden names. jobs thread */
+void sync_litter_sweep(struct sync *y);
+
 /* --- sync_walk.c -------------------------------------------------------------------------------- */
 void moved_add(struct sync *y, struct node *dir, const char *old_prefix);
 /* walk_due_ms - when the next walk is to start; UINT64_MAX: none, or one is under way */

@@ -132,6 +132,8 @@ probe_once(struct sync *y)
 	pthread_mutex_lock(&y->probe_mutex);
 	if (y->probed_store != store) {
 		err = objstore_probe(store, y->s->conf.prefix);
+		if (err == 0 && y->probed_store == NULL)
+			sync_litter_sweep(y);
 		if (err == 0)
 			y->probed_store = store;
 	}

@@ -411,8 +411,10 @@ settle_item(struct sync *y, struct item *it)
 		} else {
 			if (it->verdict == V_FOREIGN) {
 				parent_relist(y->s, it->key);
-				y->conflicts++;
-				metric_add(y->m_conflicts, 1);
+				if (it->etag != NULL) { /* else we never knew of an object there */
+					y->conflicts++;
+					metric_add(y->m_conflicts, 1);
+				}
 			} else if (it->verdict == V_DELETE) {
 				metric_add(y->m_deletes, 1);
 			}
@@ -442,7 +444,7 @@ tombs_run(struct work *w)
 		share_unlock(y->s);
 		if (r < 0)
 			err = r;
-		if (b->items[i].verdict == V_FOREIGN)
+		if (b->items[i].verdict == V_FOREIGN && b->items[i].etag != NULL)
 			sync_event(y->s, "conflict", "share", y->s->conf.name, "object-key",
 			    b->items[i].key, "kind", "removed-here-changed-there", "kept", "bucket",
 			    (char *)NULL);

@@ -257,6 +257,19 @@ symlinks_and_directories_come_back_after_the_appliance_is_lost(void **state)
 }
 
 static void
+litter_of_an_earlier_life_is_swept(void **state)
+{
+	struct sx *sx = *state;
+
+	objstore_mem_put(sx->bucket, "p/.causeway-tmp/77", "not marked as ours", 18, NULL, 0, NULL);
+	sx_file(sx, sx->fx.root, "f", "x");
+	sx_sync(sx);
+	assert_true(sx_exists(sx, "p/.causeway-tmp/77"));
+	assert_int_equal(objstore_mem_objects(sx->bucket), 2);
+	assert_int_equal(fx_lookup(&sx->fx, &fx_root, sx->fx.root, ".causeway-tmp"), -ENOENT);
+}
+
+static void
 nothing_is_asked_when_idle(void **state)
 {
 	struct sx *sx = *state;
@@ -286,9 +299,11 @@ main(void)
 	    T(a_deletion_deletes_and_a_new_file_of_the_name_stays),
 	    T(many_deletions_go_in_few_requests),
 	    T(symlinks_and_directories_come_back_after_the_appliance_is_lost),
+	    T(litter_of_an_earlier_life_is_swept),
 	    T(nothing_is_asked_when_idle),
 	};
 
-	if (getenv("SYNC_TEST") != NULL) cmocka_set_test_filter(getenv("SYNC_TEST"));
+	if (getenv("SYNC_TEST") != NULL)
+		cmocka_set_test_filter(getenv("SYNC_TEST"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
