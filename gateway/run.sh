@@ -423,15 +423,16 @@ restart_daemon() { # STATUS
 	fi
 }
 
+# Polling: `wait -n` misses a process that ended before it was called.
 while [ -z "$stopping" ]; do
-	gone=''
-	wait -n -p gone "$daemon_pid" "$store_pid" 2>/dev/null
-	status=$?
+	nap 0.3
 	[ -n "$stopping" ] && break
-	if [ "$gone" = "$daemon_pid" ]; then
-		restart_daemon $status
-	elif [ "$gone" = "$store_pid" ]; then
-		say "causeway-s3d $(how_it_died $status): starting it again"
+	if ! alive "$daemon_pid"; then
+		wait "$daemon_pid" 2>/dev/null
+		restart_daemon $?
+	elif ! alive "$store_pid"; then
+		wait "$store_pid" 2>/dev/null
+		say "causeway-s3d $(how_it_died $?): starting it again"
 		nap 1
 		[ -z "$stopping" ] && start_store
 	fi

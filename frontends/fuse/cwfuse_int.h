@@ -14,10 +14,14 @@
  *   READING      a session thread before read(); header.len is 0 then, so what a daemon killed
  *                inside read() left is recognised: the kernel either wrote a whole request or nothing
  *   BUSY         the thread after read()
+ *   ANSWERING    right before the answer goes out, which lies in the slot then
  *   LOGGED       cwfuse_log_add(): a WRITE, answered, not durable yet (cwfuse_log.c)
  *
- * A request that was executed but whose answer was cut off runs a second time: it is marked replayed,
- * and the ops take "it is there already" and "it is gone already" for success then.
+ * A request that is BUSY runs a second time.  If the core had done it, only the answer was missing: it is
+ * marked replayed, and the ops take "it is there already" and "it is gone already" for success then.
+ * One that is ANSWERING must not run again, for its caller may have gone on (an open with O_TRUNC would
+ * cut what was written since): the answer that was kept is sent again, which the kernel refuses if it
+ * has it.  Long answers (READ, READDIR, READLINK) are not kept: to run these again does no harm.
  */
 #ifndef CWFUSE_CWFUSE_INT_H
 #define CWFUSE_CWFUSE_INT_H
@@ -37,6 +41,7 @@
 #define CWFUSE_DATA (1u << 20) /* most bytes in one READ or WRITE */
 #define CWFUSE_HEAD 4096u      /* headers in front of the data of a WRITE */
 #define CWFUSE_SLOT (CWFUSE_HEAD + CWFUSE_DATA)
+#define CWFUSE_ANSWER_MAX 512 /* kept at the end of the slot, behind the data of any WRITE */
 #define CWFUSE_INIT_MAX 512
 #define CWFUSE_THREADS_MAX 8
 #define CWFUSE_JOURNAL_HEAD 8192u
@@ -46,6 +51,7 @@ enum cwfuse_slot_state {
 	CWFUSE_FREE,
 	CWFUSE_READING,
 	CWFUSE_BUSY,
+	CWFUSE_ANSWERING,
 	CWFUSE_LOGGED,
 	CWFUSE_SLOT_STATE_MAX
 };
@@ -125,7 +131,7 @@ struct cwfuse_session {
 	bool is_all_lost;
 	struct cw_op commit_op;
 	uint64_t commit_mark, commit_nodeid; /* of the round under way */
-	atomic_bool is_committing;
+	atomic_bool is_committing, is_replayed;
 	unsigned int nparked; /* taken off the retry list for good: the next daemon runs them */
 	struct cwfuse_req reqs[CWFUSE_SLOTS];
 
@@ -148,6 +154,8 @@ int cwfuse_journal_map(int fd, struct cwfuse_journal **out) CW_MUST_CHECK;
 void cwfuse_journal_unmap(struct cwfuse_journal *j);
 /* cwfuse_journal_slot - the memory of slot i. */
 uint8_t *cwfuse_journal_slot(struct cwfuse_journal *j, unsigned int i);
+/* cwfuse_journal_answer - where slot i keeps its answer, CWFUSE_ANSWER_MAX bytes. */
+uint8_t *cwfuse_journal_answer(struct cwfuse_journal *j, unsigned int i);
 /* cwfuse_journal_left - length of the request that slot i holds unanswered, 0 = none. */
 size_t cwfuse_journal_left(struct cwfuse_journal *j, unsigned int i);
 
@@ -164,13 +172,17 @@ bool cwfuse_session_idle(struct cwfuse_session *s, bool is_synced);
 /* cwfuse_session_free - after halt; idle. Closes the descriptor. */
 void cwfuse_session_free(struct cwfuse_session *s);
 void cwfuse_slot_put(struct cwfuse_session *s, unsigned int slot);
+/* cwfuse_answering - the next answer of this thread is r's: keep it before it goes out. */
+void cwfuse_answering(struct cwfuse_req *r);
 /* cwfuse_req_here - the request that this thread is handing to libfuse; the caller takes it over. */
 struct cwfuse_req *cwfuse_req_here(void);
 
 /* --- cwfuse_log.c --------------------------------------------------------------------------------- */
-/* cwfuse_log_add - r, a WRITE, was answered: its slot stays until the data is durable. Ends r's use of
- * the slot. ctime_ns: the file's after the write. any thread */
-void cwfuse_log_add(struct cwfuse_req *r, int64_t ctime_ns);
+/* cwfuse_log_reserve - r, a WRITE, is about to be answered; ctime_ns: the file's after the write. */
+void cwfuse_log_reserve(struct cwfuse_req *r, int64_t ctime_ns);
+/* cwfuse_log_add - it was answered: its slot stays until the data is durable. Ends r's use of the slot.
+ * any thread */
+void cwfuse_log_add(struct cwfuse_session *s, unsigned int slot);
 /* cwfuse_log_mark - what a commit that is submitted now will cover. */
 uint64_t cwfuse_log_mark(struct cwfuse_session *s);
 /* cwfuse_log_committed - a file's writes up to mark are durable, or lost. any thread */
@@ -204,8 +216,8 @@ void cwfuse_next(struct cwfuse_req *r, enum cw_opcode code, uint64_t ino);
 void cwfuse_rerun(struct cwfuse_req *r);
 /* cwfuse_end - r was answered. */
 void cwfuse_end(struct cwfuse_req *r);
-/* cwfuse_end_logged - r, a WRITE, was answered with ctime_ns. */
-void cwfuse_end_logged(struct cwfuse_req *r, int64_t ctime_ns);
+/* cwfuse_end_logged - the same for a WRITE that is not durable yet. */
+void cwfuse_end_logged(struct cwfuse_req *r);
 /* Answers: all end r. err is 0 or negative. */
 void cwfuse_reply_err(struct cwfuse_req *r, int err);
 void cwfuse_reply_entry(struct cwfuse_req *r, const struct cw_attr *a);

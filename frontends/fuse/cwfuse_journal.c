@@ -9,7 +9,7 @@
 #include "frontends/fuse/cwfuse_int.h"
 
 #define JOURNAL_MAGIC "cwfusejn"
-#define JOURNAL_VERSION 2u
+#define JOURNAL_VERSION 3u
 #define JOURNAL_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
 static int
@@ -82,6 +82,12 @@ uint8_t *
 cwfuse_journal_slot(struct cwfuse_journal *j, unsigned int i)
 {
 	return (uint8_t *)j + CWFUSE_JOURNAL_HEAD + (size_t)i * CWFUSE_SLOT;
+}
+
+uint8_t *
+cwfuse_journal_answer(struct cwfuse_journal *j, unsigned int i)
+{
+	return cwfuse_journal_slot(j, i) + CWFUSE_SLOT - CWFUSE_ANSWER_MAX;
 }
 
 size_t

@@ -31,21 +31,27 @@ is_full(const struct cwfuse_session *s)
 }
 
 void
-cwfuse_log_add(struct cwfuse_req *r, int64_t ctime_ns)
+cwfuse_log_reserve(struct cwfuse_req *r, int64_t ctime_ns)
 {
 	struct cwfuse_session *s = r->s;
-	struct cwfuse_journal *j = s->journal;
-	unsigned int slot = r->slot;
+
+	pthread_mutex_lock(&s->lock);
+	s->journal->log_ctime_ns[r->slot] = ctime_ns;
+	s->journal->log_seq[r->slot] = ++s->log_seq;
+	pthread_mutex_unlock(&s->lock);
+}
+
+void
+cwfuse_log_add(struct cwfuse_session *s, unsigned int slot)
+{
 	bool is_first, is_due;
 
 	pthread_mutex_lock(&s->lock);
-	j->log_ctime_ns[slot] = ctime_ns;
-	j->log_seq[slot] = ++s->log_seq;
-	atomic_store(&j->state[slot], CWFUSE_LOGGED);
+	atomic_store(&s->journal->state[slot], CWFUSE_LOGGED);
 	is_first = s->nlogged++ == 0;
 	if (is_first)
 		s->log_since_ms = clock_mono_ms();
-	s->log_bytes += j->len[slot];
+	s->log_bytes += s->journal->len[slot];
 	is_due = is_full(s);
 	pthread_mutex_unlock(&s->lock);
 	if (is_due)
@@ -222,7 +228,8 @@ commit_done(struct cw_op *op)
 void
 cwfuse_log_commit(struct cwfuse_session *s)
 {
-	if (atomic_exchange(&s->is_committing, true))
+	/* What was not replayed yet would be found durable, being nowhere. */
+	if (!atomic_load(&s->is_replayed) || atomic_exchange(&s->is_committing, true))
 		return;
 	s->commit_mark = cwfuse_log_mark(s);
 	commit_files(s);
@@ -235,7 +242,7 @@ cwfuse_log_tick(struct cwfuse_session *s)
 	bool is_any, is_due;
 
 	pthread_mutex_lock(&s->lock);
-	is_any = s->nlogged > 0;
+	is_any = s->nlogged > 0 && atomic_load(&s->is_replayed);
 	if (is_any)
 		age_ms = clock_mono_ms() - s->log_since_ms;
 	is_due = is_any && (age_ms >= LOG_COMMIT_MS || atomic_load(&s->gone) || is_full(s));
@@ -315,8 +322,9 @@ cwfuse_log_replay(struct cwfuse_session *s)
 			    s, nodeid_of(s->journal, (unsigned int)slot), seq, true);
 		}
 	}
-	if (seq == 0 || atomic_load(&s->stopping)) /* the next daemon finds them again */
+	if (atomic_load(&s->stopping)) /* the next daemon finds them again */
 		return;
+	atomic_store(&s->is_replayed, true);
 	if (nwritten > 0 || nfailed > 0)
 		log_info("fuse.log", "replayed", "share=\"%s\" writes=%u failed=%u", s->share_name,
 		    nwritten, nfailed);

@@ -51,6 +51,7 @@ reply_open(struct cwfuse_req *r)
 	r->fi.fh = r->s->epoch;
 	/* Pages of the last opener may be older than what NFS clients wrote since. */
 	r->fi.keep_cache = 0;
+	cwfuse_answering(r);
 	if (r->is_create) {
 		cwfuse_fill_entry(r->s, &r->open_attr, &e);
 		err = fuse_reply_create(r->req, &e, &r->fi);
@@ -236,17 +237,21 @@ cwfuse_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fu
 static void
 write_done(struct cwfuse_req *r)
 {
+	bool is_logged;
+
 	if (r->op.result < 0) {
 		cwfuse_reply_err(r, r->op.result);
 		return;
 	}
-	/* Logged in the same breath: a daemon killed between the two runs the WRITE again, and a write
-	 * that is in already is written over by itself. */
+	is_logged = !r->op.stable && r->op.wcc[0].has_post;
+	if (is_logged)
+		cwfuse_log_reserve(r, r->op.wcc[0].post.ctime_ns);
+	cwfuse_answering(r);
 	fuse_reply_write(r->req, r->op.count_done);
-	if (r->op.stable || !r->op.wcc[0].has_post)
-		cwfuse_end(r);
+	if (is_logged)
+		cwfuse_end_logged(r);
 	else
-		cwfuse_end_logged(r, r->op.wcc[0].post.ctime_ns);
+		cwfuse_end(r);
 }
 
 void

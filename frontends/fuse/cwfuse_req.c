@@ -173,16 +173,17 @@ cwfuse_end(struct cwfuse_req *r)
 }
 
 void
-cwfuse_end_logged(struct cwfuse_req *r, int64_t ctime_ns)
+cwfuse_end_logged(struct cwfuse_req *r)
 {
 	end(r);
 	r->is_replay = false;
-	cwfuse_log_add(r, ctime_ns);
+	cwfuse_log_add(r->s, r->slot);
 }
 
 void
 cwfuse_reply_err(struct cwfuse_req *r, int err)
 {
+	cwfuse_answering(r);
 	fuse_reply_err(r->req, cwfuse_errno(err));
 	cwfuse_end(r);
 }
@@ -235,6 +236,7 @@ cwfuse_reply_entry(struct cwfuse_req *r, const struct cw_attr *a)
 	struct fuse_entry_param e;
 
 	cwfuse_fill_entry(r->s, a, &e);
+	cwfuse_answering(r);
 	fuse_reply_entry(r->req, &e);
 	cwfuse_end(r);
 }
@@ -245,6 +247,7 @@ cwfuse_reply_attr(struct cwfuse_req *r, const struct cw_attr *a)
 	struct stat st;
 
 	cwfuse_fill_stat(a, &st);
+	cwfuse_answering(r);
 	fuse_reply_attr(r->req, &st, r->s->timeout_s);
 	cwfuse_end(r);
 }

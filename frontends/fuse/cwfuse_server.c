@@ -282,7 +282,7 @@ reap(struct cwfuse_server *s)
 			continue;
 		if (se->nthreads > 0)
 			cwfuse_session_halt(se);
-		if (!cwfuse_session_idle(se, true)) {
+		if (!cwfuse_session_idle(se, atomic_load(&se->is_replayed))) {
 			is_waiting = true;
 			continue;
 		}

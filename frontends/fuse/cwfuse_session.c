@@ -26,6 +26,7 @@
 
 static __thread struct cwfuse_req *req_here;
 static __thread bool req_taken;
+static __thread struct cwfuse_req *answering;
 
 static int
 wake_signal(void)
@@ -44,6 +45,12 @@ cwfuse_req_here(void)
 {
 	req_taken = true;
 	return req_here;
+}
+
+void
+cwfuse_answering(struct cwfuse_req *r)
+{
+	answering = r;
 }
 
 /* result: a slot, or -1 when the session stops */
@@ -107,6 +114,7 @@ receive(struct cwfuse_session *s, unsigned int slot)
 	ssize_t n;
 
 	memset(mem, 0, sizeof(struct fuse_in_header));
+	s->journal->log_ctime_ns[slot] = 0;
 	atomic_store(&s->journal->state[slot], CWFUSE_READING);
 	n = read(s->fd, mem, CWFUSE_SLOT);
 	if (n >= (ssize_t)sizeof(struct fuse_in_header)) {
@@ -149,6 +157,26 @@ session_thread(void *arg)
 	return NULL;
 }
 
+/* A slot whose answer may or may not have gone out: send it again, the kernel knows. */
+static void
+answer_again(struct cwfuse_session *s, unsigned int slot)
+{
+	struct cwfuse_journal *j = s->journal;
+	const uint8_t *answer = cwfuse_journal_answer(j, slot);
+	struct fuse_out_header head;
+	ssize_t n;
+
+	memcpy(&head, answer, sizeof(head));
+	if (head.len >= sizeof(head) && head.len <= CWFUSE_ANSWER_MAX) {
+		n = write(s->fd, answer, head.len);
+		(void)n; /* ENOENT: it has it */
+	}
+	if (j->log_ctime_ns[slot] != 0)
+		cwfuse_log_add(s, slot); /* a WRITE */
+	else
+		cwfuse_slot_put(s, slot);
+}
+
 /* The first thread: what the last daemon left comes before anything new. */
 static void *
 first_thread(void *arg)
@@ -156,6 +184,9 @@ first_thread(void *arg)
 	struct cwfuse_session *s = arg;
 	unsigned int nreplayed = 0, slots[CWFUSE_SLOTS], n = 0;
 
+	for (unsigned int i = 0; i < CWFUSE_SLOTS; i++)
+		if (atomic_load(&s->journal->state[i]) == CWFUSE_ANSWERING)
+			answer_again(s, i);
 	cwfuse_log_replay(s);
 	for (unsigned int i = 0; i < CWFUSE_SLOTS; i++)
 		if (s->reqs[i].is_replay)
@@ -178,6 +209,29 @@ first_thread(void *arg)
 	return session_thread(s);
 }
 
+/* Keep an answer in its slot, so that it can be sent again but the request is not run again. */
+static void
+keep_answer(const struct iovec *iov, int count)
+{
+	struct cwfuse_req *r = answering;
+	struct cwfuse_journal *j;
+	size_t len = 0, at = 0;
+	uint8_t *to;
+
+	answering = NULL;
+	for (int i = 0; i < count; i++)
+		len += iov[i].iov_len;
+	if (r == NULL || len > CWFUSE_ANSWER_MAX)
+		return;
+	j = r->s->journal;
+	to = cwfuse_journal_answer(j, r->slot);
+	for (int i = 0; i < count; i++) {
+		memcpy(to + at, iov[i].iov_base, iov[i].iov_len);
+		at += iov[i].iov_len;
+	}
+	atomic_store(&j->state[r->slot], CWFUSE_ANSWERING);
+}
+
 static ssize_t
 io_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
@@ -189,6 +243,7 @@ io_writev(int fd, struct iovec *iov, int count, void *userdata)
 			n += (ssize_t)iov[i].iov_len;
 		return n;
 	}
+	keep_answer(iov, count);
 	n = writev(fd, iov, count);
 	if (n < 0 && errno != ENOENT) {
 		int err = -errno;
@@ -242,6 +297,7 @@ init_slots(struct cwfuse_session *s)
 {
 	for (unsigned int i = CWFUSE_SLOTS; i-- > 0;) {
 		struct cwfuse_req *r = &s->reqs[i];
+		uint32_t state;
 
 		r->s = s;
 		r->slot = i;
@@ -249,13 +305,15 @@ init_slots(struct cwfuse_session *s)
 		r->is_replay = cwfuse_journal_left(s->journal, i) > 0;
 		if (r->is_replay)
 			continue;
-		if (atomic_load(&s->journal->state[i]) == CWFUSE_LOGGED) {
+		if (s->journal->log_seq[i] > s->log_seq)
+			s->log_seq = s->journal->log_seq[i];
+		state = atomic_load(&s->journal->state[i]);
+		if (state == CWFUSE_LOGGED) {
 			s->nlogged++;
 			s->log_bytes += s->journal->len[i];
-			if (s->journal->log_seq[i] > s->log_seq)
-				s->log_seq = s->journal->log_seq[i];
-			continue;
 		}
+		if (state == CWFUSE_LOGGED || state == CWFUSE_ANSWERING)
+			continue;
 		atomic_store(&s->journal->state[i], CWFUSE_FREE);
 		s->free[s->nfree++] = i;
 	}
