@@ -166,7 +166,7 @@ put_read_sealed(struct sync_job *j, uint64_t off, size_t len, void *buf, uint64_
 	size_t n = (len + READ_PIECE - 1) / READ_PIECE, i;
 	struct cw_io *ios = xcalloc(n + 1, sizeof(*ios));
 	struct semaphore done;
-	int r = 0;
+	int r = 0, now;
 
 	semaphore_init(&done, (unsigned int)n + 1);
 	share_lock(j->s);
@@ -188,14 +188,16 @@ put_read_sealed(struct sync_job *j, uint64_t off, size_t len, void *buf, uint64_
 		io->size = off + len;
 		io->done = read_done;
 		io->ctx = &done;
-		io->result = r == 0 ? cache_read(io) : r;
-		if (io->result != -EINPROGRESS)
+		now = r == 0 ? cache_read(io) : r;
+		if (now != -EINPROGRESS) { /* else result is done()'s, and may be there already */
+			io->result = now;
 			semaphore_done(&done);
+		}
 	}
 	semaphore_done(&done);
 	semaphore_wait(&done);
 	for (i = 0; i < n; i++)
-		if (ios[i].result < 0 && ios[i].result != -EINPROGRESS)
+		if (ios[i].result < 0)
 			r = ios[i].result;
 	free(ios);
 	share_lock(j->s);
