@@ -15,7 +15,7 @@ LIBS_base := $(shell pkg-config --libs libcrypto 2>/dev/null) -lpthread
 LIBS_s3 := $(shell pkg-config --libs libcurl libxml-2.0 jansson 2>/dev/null)
 LIBS_cache := $(shell pkg-config --libs sqlite3 2>/dev/null)
 LIBS_gateway := $(shell pkg-config --libs jansson libmicrohttpd libseccomp 2>/dev/null) -linih
-LIBS_nfs := -lnfs
+LIBS_nfs :=
 LIBS_fuse := $(shell pkg-config --libs fuse3 2>/dev/null)
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
@@ -110,7 +110,7 @@ TOOLS := $(patsubst %.c,$(O)/tools/%,$(notdir $(TOOLS_SRC)))
 $(foreach t,$(TOOLS_SRC),$(eval $(O)/tools/$(basename $(notdir $(t))): $(O)/$(t:.c=.o)))
 $(O)/tools/%: $(call obj,$(TEST_LIB)) $(A_all)
 	@mkdir -p $(@D)
-	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(L_all)
+	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(L_all) -lnfs
 tools: $(TOOLS) ## build the helper programs of tests and benchmarks
 
 # --- fuzzing: every decoder of bytes that others wrote -------------------------------------------
@@ -168,7 +168,7 @@ test-lint: ## house rules, formatting, man pages; clang builds it too
 test-unit: ## unit tests under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory -j2 BUILD=asan unit
 	@O=build/asan tests/run.py $(patsubst $(O)/%,build/asan/%,$(UNIT))
-TSAN_UNIT := $(filter %_loop %_commit %_share% %_sync% %_cache% %_objstore% %_mem% %_model% %_crash%,$(UNIT))
+TSAN_UNIT := $(filter %_loop %_commit %_share% %_sync% %_cache% %_objstore% %_mem% %_model% %_crash% %_nfs_server %_nfs_drc,$(UNIT))
 test-tsan: ## the concurrent unit tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory -j2 BUILD=tsan $(patsubst $(O)/%,build/tsan/%,$(TSAN_UNIT))
 	@O=build/tsan TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1" tests/run.py $(patsubst $(O)/%,build/tsan/%,$(TSAN_UNIT))
