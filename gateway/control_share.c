@@ -293,6 +293,26 @@ note_probe(struct control *c, struct control_share *s, int err, const char *text
 	}
 }
 
+/* What the owner of the share should look at. */
+static void
+explain(struct control *c, const struct control_share *s, int err, const char *code, char *text,
+    size_t cap)
+{
+	const struct config_cred *cred =
+	    config_cred_for_role(c->conf, controli_row_string(s->row, "Role"));
+	const char *bucket = s->names != NULL ? s->names->bucket : "";
+
+	if (err_is(err, EACCES))
+		snprintf(text, cap,
+		    "access to bucket %s is denied: are the credentials \"%s\" right, and may they "
+		    "use it? (%s)",
+		    bucket, cred != NULL ? cred->name : "auto",
+		    code[0] != '\0' ? code : err_str(err));
+	else
+		snprintf(text, cap, "bucket %s: %s%s%s", bucket, err_str(err),
+		    code[0] != '\0' ? ": " : "", code);
+}
+
 /* Work queue, unlocked. */
 static void
 probe(struct control *c, const char *id)
@@ -300,7 +320,7 @@ probe(struct control *c, const char *id)
 	struct objstore_req req = {.op = OBJ_BUCKET_HEAD, .max_tries = 2};
 	struct objstore *store = NULL;
 	struct control_share *s;
-	char text[256] = "";
+	char text[256] = "", code[64] = "";
 	int r = -ENOENT;
 
 	control_lock(c);
@@ -310,14 +330,14 @@ probe(struct control *c, const char *id)
 	control_unlock(c);
 	if (store != NULL) {
 		r = objstore_call(store, &req);
-		if (r < 0)
-			snprintf(text, sizeof(text), "%s%s%s", err_str(r),
-			    req.error_code[0] != '\0' ? ": " : "", req.error_code);
+		snprintf(code, sizeof(code), "%s", req.error_code);
 		objstore_req_clear(&req);
 		store->ops->close(store);
 	}
 	control_lock(c);
 	s = controli_share_by_id(c, id);
+	if (s != NULL && r < 0 && text[0] == '\0')
+		explain(c, s, r, code, text, sizeof(text));
 	if (s != NULL)
 		note_probe(c, s, r, text);
 	control_unlock(c);

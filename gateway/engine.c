@@ -31,6 +31,7 @@ struct engine {
 	struct cache *cache;
 	struct control *control;
 	char *pid_file;
+	bool has_pid_file;
 };
 
 /* What one port's failure means for the person who reads the log. */
@@ -110,13 +111,13 @@ bind_ports(struct engine *e)
 	return r;
 }
 
+/* Only who holds the cache writes it: a second daemon by mistake must not take the first one's. */
 static int
 write_pid_file(struct engine *e)
 {
 	char text[32];
 	int r;
 
-	e->pid_file = xasprintf("%s/run/causewayd.pid", e->conf->home);
 	r = make_parent(e->pid_file, 0700);
 	if (r < 0)
 		return r;
@@ -208,15 +209,16 @@ start(struct engine *e)
 	char text[512] = "";
 	int r;
 
+	e->pid_file = xasprintf("%s/run/causewayd.pid", e->conf->home);
 	if ((r = make_dir(e->conf->home, 0700)) < 0 || (r = bind_ports(e)) < 0 ||
-	    (r = write_pid_file(e)) < 0 || (r = give_up_privileges(e->conf)) < 0)
+	    (r = give_up_privileges(e->conf)) < 0)
 		return r;
 	r = api_server_start(e->api);
 	if (r < 0) {
 		log_err("gateway.engine", "api-not-started", "err=\"%s\"", err_str(r));
 		return r;
 	}
-	if ((r = open_cache(e)) < 0)
+	if ((r = open_cache(e)) < 0 || (r = write_pid_file(e)) < 0)
 		return r;
 	r = cache_start(e->cache);
 	if (r == 0)
@@ -272,7 +274,7 @@ engine_stop(struct engine *e)
 		cache_close(e->cache);
 	if (e->s3 != NULL)
 		s3_client_free(e->s3);
-	if (e->pid_file != NULL)
+	if (e->has_pid_file)
 		unlink(e->pid_file);
 	free(e->pid_file);
 	free(e);

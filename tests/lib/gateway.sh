@@ -71,7 +71,7 @@ gw_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 gw_end() {
 	[ -z "$GW_PID" ] || kill -9 "$GW_PID" 2>/dev/null
-	[ -z "$GW_S3D_PID" ] || kill "$GW_S3D_PID" 2>/dev/null
+	[ -z "$GW_S3D_PID" ] || kill -9 "$GW_S3D_PID" 2>/dev/null # a stopped one takes no other signal
 	wait 2>/dev/null
 	[ -z "$GW_TEMP" ] || rm -rf "$GW_TEMP"
 }
