@@ -126,6 +126,7 @@ write_pid_file(struct engine *e)
 	if (r < 0)
 		log_err(
 		    "gateway.engine", "pid-file", "path=%s err=\"%s\"", e->pid_file, err_str(r));
+	e->has_pid_file = r == 0;
 	return r;
 }
 
