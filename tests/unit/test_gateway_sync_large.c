@@ -29,7 +29,8 @@ write_pattern(struct sx *sx, uint64_t ino, uint64_t off, size_t len, uint8_t sal
 
 /* assert_object_pattern - key is `size` bytes of salt 0, but [off, off+len) of salt. */
 static void
-assert_object_pattern(struct sx *sx, const char *key, size_t size, uint64_t off, size_t len, uint8_t salt)
+assert_object_pattern(
+    struct sx *sx, const char *key, size_t size, uint64_t off, size_t len, uint8_t salt)
 {
 	uint8_t *want = xmalloc(size);
 	size_t got_len = 0;
