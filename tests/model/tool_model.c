@@ -199,7 +199,20 @@ c_truncate(int c, const char *path, uint64_t size)
 static int
 c_rename(int c, const char *from, const char *to)
 {
-	return c < 2 ? nfs_rename(nfs[c], from, to) : sys(rename(fuse_path(from), fuse_path(to)));
+	struct stat st;
+	int r;
+
+	if (c < 2)
+		return nfs_rename(nfs[c], from, to);
+	r = sys(rename(fuse_path(from), fuse_path(to)));
+	if (r != -ESTALE)
+		return r;
+	/* Linux answers this by itself, without asking us, where another client has moved a directory
+	 * that rename(2) looks up: under its rename lock it cannot move its own name of it (__d_unalias).
+	 * A look from outside the rename puts that right. */
+	(void)lstat(fuse_path(from), &st);
+	(void)lstat(fuse_path(to), &st);
+	return sys(rename(fuse_path(from), fuse_path(to)));
 }
 
 static int

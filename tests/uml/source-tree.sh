@@ -2,20 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # source-tree.sh calm|killed - a Linux 6.1 kernel mounts the share (NFSv3, nolock, hard), unpacks a real source tree of
 # 21,000 files, compiles some of it and compares; with "killed" causewayd gets SIGKILL every few seconds meanwhile.
-# Afterwards the bucket, on Ceph RGW, must be exactly the tree, attributes included.
+# Afterwards the bucket (calm: on Ceph RGW) must be exactly the tree, attributes included.
 set -u
 mode=$1
 cd "$(dirname "$0")/../.."
 . tests/lib/uml.sh
 export CW_SRC=$PWD
 dir=$(mktemp -d /var/tmp/cw-tree-XXXXXX)
+mkdir "$dir/store"
 cleanup() {
 	[ -z "${UML_PID:-}" ] || uml_kill
 	[ -z "${killer:-}" ] || kill "$killer" 2>/dev/null
 	[ ! -s "$dir/pid" ] || kill -9 "$(cat "$dir/pid")" 2>/dev/null
+	[ -z "${store:-}" ] || kill "$store" 2>/dev/null
 	[ ! -d "$dir/rgw" ] || in_ns tests/lib/rgw.sh stop "$dir/rgw" >/dev/null 2>&1
 	uml_net_down
-	rm -rf "$dir"
+	[ -n "${KEEP:-}" ] && echo "kept $dir" || rm -rf "$dir"
 }
 trap cleanup EXIT
 die() {
@@ -24,7 +26,7 @@ die() {
 	exit 1
 }
 gateway() {
-	in_ns "$O/causewayd" --config "$dir/causeway.conf" >>"$dir/causewayd.log" 2>&1 &
+	(exec ip netns exec "$UML_NS" "$O/causewayd" --config "$dir/causeway.conf" >>"$dir/causewayd.log" 2>&1) &
 	echo $! >"$dir/pid"
 }
 healthy() {
@@ -39,10 +41,20 @@ uml_net_up "cwst$$"
 uml_tap tap0 192.0.2.1/24
 tests/lib/srctree.sh "$dir/src.tar"
 mkdir "$dir/ref" && tar -C "$dir/ref" -xf "$dir/src.tar"
-eval "$(in_ns tests/lib/rgw.sh start "$dir/rgw" 2>"$dir/rgw.log")"
-[ -n "${CW_RGW_ENDPOINT:-}" ] || die "Ceph RGW did not start"
-printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$CW_RGW_ACCESS" "$CW_RGW_SECRET" >"$dir/credentials"
+if [ "$mode" = calm ]; then
+	eval "$(in_ns tests/lib/rgw.sh start "$dir/rgw" 2>"$dir/rgw.log")"
+	[ -n "${CW_RGW_ENDPOINT:-}" ] || die "Ceph RGW did not start"
+	endpoint=$CW_RGW_ENDPOINT access=$CW_RGW_ACCESS secret=$CW_RGW_SECRET
+else
+	endpoint=http://127.0.0.1:9000 access=AKIDTREE secret=tree-secret-key
+fi
+printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$access" "$secret" >"$dir/credentials"
 chmod 600 "$dir/credentials"
+if [ "$mode" != calm ]; then
+	(exec ip netns exec "$UML_NS" "$O/causeway-s3d" --dir "$dir/store" --listen 127.0.0.1:9000 --credentials "$dir/credentials" \
+		--no-fsync >"$dir/store.log" 2>&1) &
+	store=$!
+fi
 cat >"$dir/causeway.conf" <<CONF
 [gateway]
 home = $dir/home
@@ -57,7 +69,7 @@ index = $dir/home/cache/index.db
 disk.cache0 = $dir/home/cache
 capacity = 4G
 [s3]
-endpoint = $CW_RGW_ENDPOINT
+endpoint = $endpoint
 region = us-east-1
 path_style = yes
 [credentials "default"]
@@ -72,7 +84,7 @@ cli() {
 }
 gateway
 healthy || die "causewayd did not start"
-in_ns /usr/bin/python3 -c "import boto3; boto3.client('s3', endpoint_url='$CW_RGW_ENDPOINT').create_bucket(Bucket='treebucket')" || die "no bucket"
+in_ns /usr/bin/python3 -c "import boto3; boto3.client('s3', endpoint_url='$endpoint').create_bucket(Bucket='treebucket')" || die "no bucket"
 cli share create --bucket treebucket --squash NoSquash tree >/dev/null || die "no share"
 if [ "$mode" = killed ]; then
 	(while sleep $((2 + RANDOM % 4)); do
@@ -99,7 +111,7 @@ echo "guest took $((SECONDS - start)) s"
 start=$SECONDS
 cli status --wait --timeout 240 >/dev/null || die "the bucket did not converge"
 echo "drained after $((SECONDS - start)) s more"
-in_ns tests/lib/bucket_compare.py --endpoint "$CW_RGW_ENDPOINT" --bucket treebucket "$dir/ref" || die "bucket and tree differ"
+in_ns tests/lib/bucket_compare.py --endpoint "$endpoint" --bucket treebucket "$dir/ref" || die "bucket and tree differ"
 kill -TERM "$(cat "$dir/pid")"
 for _ in $(seq 100); do kill -0 "$(cat "$dir/pid")" 2>/dev/null || break; sleep 0.1; done
 "$O/causeway" --config "$dir/causeway.conf" check || die "causeway check"
