@@ -35,6 +35,7 @@ const char *const index_sql[OP_MAX] = {
     [OP_DEL_SPACE_TOMBS] = "DELETE FROM tomb WHERE space=?1",
     [OP_DEL_SPACE_UPLOADS] = "DELETE FROM upload WHERE space=?1",
     [OP_SET_META] = "INSERT OR REPLACE INTO meta VALUES(?1,?2)",
+    [OP_NODE_SIZE] = "SELECT size FROM node WHERE ino=?1",
     [OP_BEGIN] = "BEGIN IMMEDIATE",
     [OP_COMMIT] = "COMMIT",
     [OP_ROLLBACK] = "ROLLBACK",
@@ -405,7 +406,7 @@ bind_op(sqlite3_stmt *st, const struct op *op)
 		break;
 	case OP_PUT_KV:
 		bind_str(st, 3, op->u.kv.value);
-		/* fall through */
+		__attribute__((fallthrough));
 	case OP_DEL_KV:
 		bind_str(st, 1, op->u.kv.ns);
 		bind_str(st, 2, op->u.kv.key);
@@ -421,7 +422,7 @@ bind_op(sqlite3_stmt *st, const struct op *op)
 	case OP_CLEAR_REDO_SLOT:
 	case OP_DEL_FILE_CHUNKS:
 		sqlite3_bind_int64(st, 2, op->u.id.b);
-		/* fall through */
+		__attribute__((fallthrough));
 	default:
 		sqlite3_bind_int64(st, 1, op->u.id.a);
 		break;

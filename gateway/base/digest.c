@@ -31,8 +31,8 @@ digest_md5(const void *data, size_t len, uint8_t out[MD5_LEN])
 }
 
 void
-digest_hmac_sha256(const void *key, size_t keylen, const void *data, size_t len,
-    uint8_t out[SHA256_LEN])
+digest_hmac_sha256(
+    const void *key, size_t keylen, const void *data, size_t len, uint8_t out[SHA256_LEN])
 {
 	unsigned int n = SHA256_LEN;
 

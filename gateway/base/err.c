@@ -9,7 +9,7 @@ static const struct {
 	const char *text;
 } err_table[] = {
 #define X(name, parent, text) {parent, text},
-	CW_ERR_TABLE(X)
+    CW_ERR_TABLE(X)
 #undef X
 };
 

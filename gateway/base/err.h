@@ -36,7 +36,7 @@ enum cw_err {
 #define X(name, parent, text) name,
 	CW_ERR_TABLE(X)
 #undef X
-	ERR_MAX
+	    ERR_MAX
 };
 
 /* err_str - text of an error.

@@ -146,7 +146,8 @@ metrics_print(struct strbuf *out)
 		if (m->type == HISTOGRAM)
 			print_histogram(out, m);
 		else if (m->labels[0] != '\0')
-			strbuf_addf(out, "%s{%s} %lld\n", m->name, m->labels, (long long)metric_get(m));
+			strbuf_addf(
+			    out, "%s{%s} %lld\n", m->name, m->labels, (long long)metric_get(m));
 		else
 			strbuf_addf(out, "%s %lld\n", m->name, (long long)metric_get(m));
 	}

@@ -111,7 +111,8 @@ posix_start_writeback(struct osfile *f, uint64_t off, uint64_t len)
 static int
 posix_punch(struct osfile *f, uint64_t off, uint64_t len)
 {
-	if (fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len) < 0)
+	if (fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len) <
+	    0)
 		return -errno;
 	return 0;
 }
@@ -131,15 +132,15 @@ posix_truncate(struct osfile *f, uint64_t len)
 }
 
 const struct osfile_ops osfile_posix = {
-	.open = posix_open,
-	.close = posix_close,
-	.pread = posix_pread,
-	.pwrite = posix_pwrite,
-	.sync = posix_sync,
-	.start_writeback = posix_start_writeback,
-	.punch = posix_punch,
-	.size = posix_size,
-	.truncate = posix_truncate,
+    .open = posix_open,
+    .close = posix_close,
+    .pread = posix_pread,
+    .pwrite = posix_pwrite,
+    .sync = posix_sync,
+    .start_writeback = posix_start_writeback,
+    .punch = posix_punch,
+    .size = posix_size,
+    .truncate = posix_truncate,
 };
 
 int

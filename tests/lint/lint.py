@@ -68,7 +68,7 @@ def check_includes(path, lines):
 
 
 def check_sizes(path, lines):
-    limit = HEADER_MAX if path.endswith(".h") else FILE_MAX
+    limit = HEADER_MAX if path.endswith(".h") and not path.startswith("tests/") else FILE_MAX
     if len(lines) > limit:
         say(path, len(lines), "%d lines, at most %d" % (len(lines), limit))
     start = None
@@ -95,7 +95,7 @@ def check_text(path, lines):
             code = code.split("/*", 1)[0]
             in_comment = True
         m = re.search(BANNED, code)
-        if m:
+        if m and not (m.group(1) == "system" and path.startswith("tests/")):
             say(path, no, "banned call %s" % m.group(1))
         if re.search(r"\b(TODO|FIXME|XXX)\b", line):
             say(path, no, "unfinished marker")

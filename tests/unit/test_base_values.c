@@ -67,10 +67,13 @@ digests_match_published_vectors(void **state)
 	(void)state;
 	digest_sha256("abc", 3, out); /* FIPS 180-2, appendix B.1 */
 	digest_hex(out, 32, hex);
-	assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-	digest_hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, out); /* RFC 4231, case 2 */
+	assert_string_equal(
+	    hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	digest_hmac_sha256(
+	    "Jefe", 4, "what do ya want for nothing?", 28, out); /* RFC 4231, case 2 */
 	digest_hex(out, 32, hex);
-	assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	assert_string_equal(
+	    hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 	assert_int_equal(digest_crc32c(0, "123456789", 9), 0xe3069283u);
 	digest_base64((const uint8_t *)"fooba", 5, b64); /* RFC 4648, section 10 */
 	assert_string_equal(b64, "Zm9vYmE=");

@@ -187,7 +187,7 @@ few_bytes_are_committed_without_fdatasync_and_survive(void **state)
 	for (uint64_t seed = 0; seed < 3; seed++)
 		osfile_crash_cut(seed);
 	fx_close(fx);
-	strcat(fx->index_path, "2");
+	snprintf(fx->index_path + strlen(fx->index_path), 2, "2");
 	fx_open(fx);
 	fx_check_range(f, 0, 9000, 0);
 	end(fx);
