@@ -51,14 +51,15 @@ struct file_waits;
 extern void (*cache_failpoint)(const char *name);
 
 struct cache_conf {
-	const char *index_path;	       /* SQLite file */
-	const char *const *data_dirs;  /* directories that take data files, one per cache disk */
+	const char *index_path;	      /* SQLite file */
+	const char *const *data_dirs; /* directories that take data files, one per cache disk */
 	size_t ndata_dirs;
-	uint64_t capacity_bytes;       /* most blocks in use, clean and dirty together */
-	uint64_t dirty_max_bytes;      /* back-pressure starts here; 0 = 75 % of capacity */
-	unsigned int flush_interval_ms; /* what nobody waits for is committed at least so often; 0 = 1000 */
-	unsigned int workers;	       /* 0 = 8 */
-	const struct osfile_ops *os;   /* NULL = osfile_posix */
+	uint64_t capacity_bytes;  /* most blocks in use, clean and dirty together */
+	uint64_t dirty_max_bytes; /* back-pressure starts here; 0 = 75 % of capacity */
+	unsigned int
+	    flush_interval_ms; /* what nobody waits for is committed at least so often; 0 = 1000 */
+	unsigned int workers;  /* 0 = 8 */
+	const struct osfile_ops *os; /* NULL = osfile_posix */
 };
 
 /* What the owner of a space (share, volume) does for the cache. */
@@ -87,8 +88,8 @@ struct cache_file {
 	uint64_t id; /* inode number; chunk rows are keyed by it */
 	void *owner; /* what fetch() gets */
 	uint64_t base_limit, sealed_limit, sealed_size;
-	bool has_sealed;      /* a seal is under way */
-	bool seal_pending;    /* cache_seal() waits for writers to leave; new writes are parked */
+	bool has_sealed;       /* a seal is under way */
+	bool seal_pending;     /* cache_seal() waits for writers to leave; new writes are parked */
 	unsigned int nwriters; /* writes between begin and end */
 	unsigned int nio;      /* any I/O in flight: the file must not be freed */
 	uint64_t dirty_bytes, sealed_bytes, clean_bytes; /* block-rounded */
@@ -96,16 +97,18 @@ struct cache_file {
 	struct chunk **table; /* open hash by chunk number, see chunk.c; NULL without chunks */
 	uint32_t table_cap;
 	uint32_t nchunks;
-	uint64_t seal_base_limit; /* base_limit at the moment of the seal; kept in the index (seal) */
-	uint32_t base_gen;	  /* bumped when the base object changes: late fetches are dropped */
-	struct file_waits *waits; /* who waits for seal or idle; NULL when nobody does */
-	struct list parked; /* cw_io waiting for seal, exclusive block or space */
+	uint64_t
+	    seal_base_limit; /* base_limit at the moment of the seal; kept in the index (seal) */
+	uint32_t base_gen;   /* bumped when the base object changes: late fetches are dropped */
+	struct file_waits *waits;	     /* who waits for seal or idle; NULL when nobody does */
+	struct list parked;		     /* cw_io waiting for seal, exclusive block or space */
 	uint64_t ra_next, ra_window, ra_end; /* sequential detection */
 };
 
 enum cw_io_op { CW_IO_READ, CW_IO_WRITE };
-#define CW_IO_NOWAIT 1u	 /* caller is a loop: do not block on disk on this stack, go to a worker */
-#define CW_IO_SEALED 2u	 /* READ: the sealed moment of the file (for the uploader), limit sealed_size */
+#define CW_IO_NOWAIT 1u /* caller is a loop: do not block on disk on this stack, go to a worker */
+#define CW_IO_SEALED                                                                               \
+	2u /* READ: the sealed moment of the file (for the uploader), limit sealed_size */
 #define CW_IO_NO_READAHEAD 4u
 
 /*
@@ -143,8 +146,8 @@ struct cw_io {
  * result: 0; -EUCLEAN index damaged (err_text says what and what to do); -EBUSY held by another
  *         process; -ENOSPC; other errno of open
  * ctx:    start-up thread */
-int cache_open(const struct cache_conf *conf, struct cache **out, char *err_text, size_t err_cap)
-    CW_MUST_CHECK;
+int cache_open(const struct cache_conf *conf, struct cache **out, char *err_text,
+    size_t err_cap) CW_MUST_CHECK;
 /* cache_start - start committer and evictor, after spaces were loaded. */
 int cache_start(struct cache *c) CW_MUST_CHECK;
 /* cache_close - commit everything, stop the threads, free. Spaces must be closed before. */
@@ -187,8 +190,8 @@ void cache_space_get_stats(struct cache_space *s, uint64_t *used_bytes, uint64_t
 /* --- files ------------------------------------------------------------------------------- */
 
 /* cache_file_init - a file with no local data. base_limit = size of the base object, 0 for none. locked */
-void cache_file_init(struct cache_file *f, struct cache_space *s, uint64_t id, void *owner,
-    uint64_t base_limit);
+void cache_file_init(
+    struct cache_file *f, struct cache_space *s, uint64_t id, void *owner, uint64_t base_limit);
 /* cache_file_discard - drop all data and rows (unlink). Slots are freed once that is durable.
  * f may be freed by its owner when f->nio == 0. locked */
 void cache_file_discard(struct cache_file *f);

@@ -324,6 +324,10 @@ uint64_t cachei_evict_space(struct cache_space *s, uint64_t bytes, bool force);
 int cachei_evictor_start(struct cache *c);
 void cachei_evictor_stop(struct cache *c);
 
+/* cachei_zero_tail - the DIRTY block that holds byte `size` gets zeros from there on. locked, or start-up
+ * result: 0 or -EIO */
+int cachei_zero_tail(struct cache_file *f, uint64_t size);
+
 /* --- seal waits ------------------------------------------------------------------------------ */
 struct idle_wait {
 	void (*fn)(void *arg);

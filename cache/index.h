@@ -27,10 +27,10 @@ struct index_node {
 	uint32_t mode, uid, gid;
 	uint64_t size;
 	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
-	uint32_t flags;	    /* enum node_flags that persist */
-	uint64_t verf;	    /* verifier of an EXCLUSIVE create, 0 = none */
+	uint32_t flags;		     /* enum node_flags that persist */
+	uint64_t verf;		     /* verifier of an EXCLUSIVE create, 0 = none */
 	uint64_t data_seq, attr_seq; /* bumped by each change of content, of attributes */
-	int64_t dirty_since_ns; /* 0 = in sync */
+	int64_t dirty_since_ns;	     /* 0 = in sync */
 	/* local data limits, see cache.h */
 	uint64_t base_limit, sealed_limit, sealed_size;
 	bool has_sealed;
@@ -39,7 +39,7 @@ struct index_node {
 	uint64_t remote_size;
 	int64_t remote_mtime_ns;
 	uint64_t remote_data_seq, remote_attr_seq; /* which of ours it holds */
-	const char *target; /* symlink */
+	const char *target;			   /* symlink */
 };
 
 struct index_chunk {
@@ -88,8 +88,8 @@ void index_txn_put_kv(struct index_txn *t, const char *ns, const char *key, cons
 /* events - appended; the newest 10,000 are kept. json is one object without newline. */
 void index_txn_add_event(struct index_txn *t, int64_t time_ns, const char *type, const char *json);
 /* redo - block contents that ride in the transaction instead of an fdatasync of the data file. */
-void index_txn_put_redo(struct index_txn *t, uint32_t space, int64_t slot, uint32_t block,
-    const void *data);
+void index_txn_put_redo(
+    struct index_txn *t, uint32_t space, int64_t slot, uint32_t block, const void *data);
 void index_txn_clear_redo(struct index_txn *t, uint32_t space);
 void index_txn_clear_redo_slot(struct index_txn *t, uint32_t space, int64_t slot);
 void index_txn_del_space(struct index_txn *t, uint32_t space); /* every row of it */
@@ -116,14 +116,16 @@ void index_close(struct index *ix);
 int index_check_integrity(struct index *ix, void (*say)(void *arg, const char *line), void *arg);
 
 /* --- reading: start-up thread, CLI, or any worker (own connection under a lock) ----------------- */
-int index_each_node(struct index *ix, uint32_t space,
-    int (*fn)(void *arg, const struct index_node *n), void *arg);
-int index_each_chunk(struct index *ix, uint32_t space,
-    int (*fn)(void *arg, const struct index_chunk *c), void *arg);
-int index_each_seal(struct index *ix, uint32_t space,
-    int (*fn)(void *arg, const struct index_seal *s), void *arg);
-int index_each_tomb(struct index *ix, uint32_t space,
-    int (*fn)(void *arg, const struct index_tomb *b), void *arg);
+int index_each_node(
+    struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_node *n), void *arg);
+/* index_node_size - result: 0, -ENOENT without such a node, -EIO, -EUCLEAN */
+int index_node_size(struct index *ix, uint64_t ino, uint64_t *out) CW_MUST_CHECK;
+int index_each_chunk(
+    struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_chunk *c), void *arg);
+int index_each_seal(
+    struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_seal *s), void *arg);
+int index_each_tomb(
+    struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_tomb *b), void *arg);
 int index_each_upload(struct index *ix, uint32_t space,
     int (*fn)(void *arg, const struct index_upload *u), void *arg);
 int index_each_kv(struct index *ix, const char *ns,
@@ -132,7 +134,8 @@ int index_each_kv(struct index *ix, const char *ns,
 char *index_get_kv(struct index *ix, const char *ns, const char *key);
 /* newest first, at most max; type NULL = all */
 int index_each_event(struct index *ix, const char *type, unsigned int max,
-    int (*fn)(void *arg, uint64_t id, int64_t time_ns, const char *type, const char *json), void *arg);
+    int (*fn)(void *arg, uint64_t id, int64_t time_ns, const char *type, const char *json),
+    void *arg);
 int index_each_redo(struct index *ix, uint32_t space,
     int (*fn)(void *arg, int64_t slot, uint32_t block, const void *data), void *arg);
 

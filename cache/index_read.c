@@ -115,6 +115,27 @@ index_each_node(
 	return each_row(ix, "SELECT * FROM node WHERE space=?1", NULL, space, 0, &e);
 }
 
+int
+index_node_size(struct index *ix, uint64_t ino, uint64_t *out)
+{
+	sqlite3_stmt *st;
+	int rc, err = -EIO;
+
+	*out = 0;
+	pthread_mutex_lock(&ix->lock);
+	st = index_stmt(ix, OP_NODE_SIZE);
+	if (st != NULL) {
+		sqlite3_bind_int64(st, 1, (sqlite3_int64)ino);
+		rc = sqlite3_step(st);
+		if (rc == SQLITE_ROW)
+			*out = u64_at(st, 0);
+		err = rc == SQLITE_DONE ? -ENOENT : index_err(ix, rc, "node size");
+		sqlite3_reset(st);
+	}
+	pthread_mutex_unlock(&ix->lock);
+	return err;
+}
+
 static int
 chunk_row(struct each *e, sqlite3_stmt *st)
 {

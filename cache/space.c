@@ -155,8 +155,8 @@ struct load {
 	struct cache_space *s;
 	struct cache_file *(*resolve)(void *owner, uint64_t file_id);
 	struct cache_file *last; /* rows come file by file */
+	struct vec dirty;	 /* struct cache_file *: files with DIRTY blocks */
 	uint64_t norphans;
-	bool is_bad;
 };
 
 static struct cache_file *
@@ -170,7 +170,36 @@ load_resolve(struct load *ld, uint64_t file_id)
 static bool
 row_ok(int64_t slot, uint64_t mask)
 {
-	return slot == NO_SLOT ? mask == 0 : mask != 0;
+	return slot == NO_SLOT ? mask == 0 : slot >= 0 && slot <= INT32_MAX && mask != 0;
+}
+
+static void
+note_dirty(struct load *ld, const struct chunk *ch)
+{
+	struct cache_file **files = ld->dirty.p;
+
+	if (ch->dirty != 0 && (ld->dirty.n == 0 || files[ld->dirty.n - 1] != ch->file))
+		*(struct cache_file **)cachei_vec_push(&ld->dirty, sizeof(ch->file)) = ch->file;
+}
+
+/* zero_tails - an append in place that was not durable may have left bytes behind the end (C6). */
+static int
+zero_tails(struct load *ld)
+{
+	struct cache_file **files = ld->dirty.p;
+	uint64_t size;
+	int err = 0;
+
+	for (uint32_t i = 0; i < ld->dirty.n && err == 0; i++) {
+		err = index_node_size(ld->s->cache->index, files[i]->id, &size);
+		if (err == 0)
+			err = cachei_zero_tail(files[i], size);
+		else if (err == -ENOENT)
+			err =
+			    0; /* an owner without nodes keeps no byte-exact size: nothing to cut */
+	}
+	cachei_vec_free(&ld->dirty);
+	return err;
 }
 
 static int
@@ -198,7 +227,6 @@ load_chunk(void *arg, const struct index_chunk *row)
 	    (row->dirty_mask != 0 && cachei_slot_claim(s, (int32_t)row->dirty_slot) != 0)) {
 		log_err("cache.space", "bad-row", "space=%u file=%llu chunk=%u: run causeway check",
 		    s->id, (unsigned long long)row->file_id, row->chunk_no);
-		ld->is_bad = true;
 		return -EUCLEAN;
 	}
 	ch = cachei_chunk_get(f, row->chunk_no);
@@ -210,6 +238,7 @@ load_chunk(void *arg, const struct index_chunk *row)
 	cachei_chunk_set_sealed(ch, row->sealed_mask);
 	cachei_chunk_set_dirty(ch, row->dirty_mask);
 	ch->clean_row = row->clean_mask;
+	note_dirty(ld, ch);
 	if (ch->clean_slot != NO_SLOT)
 		list_add_tail(&s->lru, &ch->lru);
 	cachei_chunk_check(ch);
@@ -259,6 +288,10 @@ cache_space_load(
 	err = index_each_chunk(s->cache->index, s->id, load_chunk, &ld);
 	if (err == 0)
 		err = index_each_seal(s->cache->index, s->id, load_seal, &ld);
+	if (err == 0)
+		err = zero_tails(&ld);
+	else
+		cachei_vec_free(&ld.dirty);
 	if (err == 0)
 		mark_unnamed(s);
 	cache_space_unlock(s);

@@ -5,13 +5,13 @@
  * CLEAN and SEALED blocks are cut by the limits.  DIRTY blocks past the end are dropped and the one
  * at the end gets zeros behind it in place (C6), so that lengthening never has anything to do.
  * If the gateway dies before the truncation is durable, those few bytes may already read as zeros:
- * a change that nobody was told of.
+ * a change that nobody was told of.  The other way round, an append in place that was not durable may
+ * have left bytes behind the size that is: loading a space zeroes those before anybody can reach them.
  */
 #include "cache/cache_int.h"
 
-/* zero_tail - DIRTY block that holds byte `size` gets zeros from there on. */
-static int
-zero_tail(struct cache_file *f, uint64_t size)
+int
+cachei_zero_tail(struct cache_file *f, uint64_t size)
 {
 	static const char zeros[CACHE_BLOCK_SIZE];
 	struct cache_space *s = f->space;
@@ -71,7 +71,7 @@ cache_truncate(struct cache_file *f, uint64_t old_size, uint64_t new_size)
 		if ((ch->flags & CHUNK_HOLD) != 0)
 			return -EAGAIN;
 	}
-	err = zero_tail(f, new_size);
+	err = cachei_zero_tail(f, new_size);
 	if (err != 0)
 		return err;
 	f->base_limit = min64(f->base_limit, new_size);

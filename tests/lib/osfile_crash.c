@@ -159,6 +159,10 @@ crash_pread(struct osfile *f, void *buf, size_t len, uint64_t off, bool nowait)
 
 	(void)nowait;
 	pthread_mutex_lock(&lock);
+	if (f->epoch != epoch) {
+		pthread_mutex_unlock(&lock);
+		return -EIO;
+	}
 	while (len > 0) {
 		struct page *p = f->cf->cap == 0 ? NULL : page_get(f->cf, off / PAGE, false);
 		size_t in = off % PAGE, n = len < PAGE - in ? len : PAGE - in;

@@ -54,18 +54,31 @@ copy_file(const char *from, const char *to)
 	fclose(out);
 }
 
-static void
-cut_power(const char *where)
+/* cut_here - runs with the index locked: no transaction or checkpoint is under way. */
+static int
+cut_here(void *arg, const char *key, const char *value)
 {
-	char from[160], to[160];
+	char from[176], to[160];
 
+	(void)key;
+	(void)value;
+	cut_at = arg;
+	has_cut = true;
+	osfile_crash_cut(cut_seed);
 	snprintf(from, sizeof(from), "%s-wal", fx_now->conf.index_path);
 	snprintf(to, sizeof(to), "%s-wal", cut_index);
 	copy_file(fx_now->conf.index_path, cut_index);
 	copy_file(from, to);
-	osfile_crash_cut(cut_seed);
-	cut_at = where;
-	has_cut = true;
+	return 0;
+}
+
+static void
+cut_power(const char *where)
+{
+	/* there is one such row, and it is read with the lock held */
+	if (index_each_kv(
+		cache_index(fx_now->cache), "space", cut_here, (void *)(uintptr_t)where) != 0)
+		abort();
 }
 
 static void
@@ -101,6 +114,22 @@ history_start(int i)
 }
 
 static void
+print_layers(const struct fx_file *f, uint64_t at)
+{
+	const struct chunk *ch = cachei_chunk_find(&f->cf, (uint32_t)(at >> CACHE_CHUNK_SHIFT));
+	unsigned int b = at >> CACHE_BLOCK_SHIFT & 63;
+
+	print_error("  version %llu base_limit %llu seal %d %llu/%llu/%llu\n",
+	    (unsigned long long)f->version, (unsigned long long)f->cf.base_limit, f->cf.has_sealed,
+	    (unsigned long long)f->cf.sealed_size, (unsigned long long)f->cf.sealed_limit,
+	    (unsigned long long)f->cf.seal_base_limit);
+	if (ch != NULL)
+		print_error("  block %u dirty %d sealed %d clean %d\n", b,
+		    (int)(ch->dirty >> b & 1), (int)(ch->sealed >> b & 1),
+		    (int)(ch->clean >> b & 1));
+}
+
+static void
 check_history(int i)
 {
 	struct fx_file *f = &fx_now->files[i];
@@ -121,8 +150,12 @@ check_history(int i)
 			ok = big[b] == h->v[k].p[b];
 		if (ok)
 			continue;
-		print_error("file %d byte %llu: %02x was never right; cut at %s\n", i,
-		    (unsigned long long)b, big[b], cut_at);
+		print_error("file %d byte %llu: %02x was never right; cut at %s; size %llu\n", i,
+		    (unsigned long long)b, big[b], cut_at, (unsigned long long)f->size);
+		print_layers(f, b);
+		for (unsigned int k = 0; k < h->n; k++)
+			print_error("  state %u: size %llu byte %02x\n", k,
+			    (unsigned long long)h->v[k].size, h->v[k].p[b]);
 		fail();
 	}
 	memset(f->oracle, 0, FX_MAX);
