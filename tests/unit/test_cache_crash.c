@@ -34,41 +34,16 @@ static char cut_index[128];
 static const char *_Atomic cut_at;
 static unsigned char big[FX_MAX];
 
-static void
-copy_file(const char *from, const char *to)
-{
-	char buf[65536];
-	FILE *in = fopen(from, "rb"), *out;
-	size_t n;
-
-	if (in == NULL)
-		return;
-	out = fopen(to, "wb");
-	if (out == NULL)
-		abort();
-	while ((n = fread(buf, 1, sizeof(buf), in)) > 0) {
-		if (fwrite(buf, 1, n, out) != n)
-			abort();
-	}
-	fclose(in);
-	fclose(out);
-}
-
 /* cut_here - runs with the index locked: no transaction or checkpoint is under way. */
 static int
 cut_here(void *arg, const char *key, const char *value)
 {
-	char from[176], to[160];
-
 	(void)key;
 	(void)value;
 	cut_at = arg;
 	has_cut = true;
 	osfile_crash_cut(cut_seed);
-	snprintf(from, sizeof(from), "%s-wal", fx_now->conf.index_path);
-	snprintf(to, sizeof(to), "%s-wal", cut_index);
-	copy_file(fx_now->conf.index_path, cut_index);
-	copy_file(from, to);
+	testdir_copy_db(fx_now->conf.index_path, cut_index);
 	return 0;
 }
 
