@@ -34,6 +34,7 @@ enum node_flags {
 	NODE_STORED = 1u << 12,	   /* a row exists in the index */
 	NODE_DYING = 1u << 13,	   /* removed; its memory goes when the cache lets go of its file */
 	NODE_DISCARDED = 1u << 14, /* removed; its local data were given back */
+	NODE_UNSURE = 1u << 15,	   /* an earlier life may have written its key, unrecorded */
 };
 
 struct remote {	   /* what the bucket holds for the node, as far as we know */
@@ -209,6 +210,7 @@ void sync_attr_changed(struct cw_share *s, struct node *n); /* after n->attr_seq
 void sync_created(struct cw_share *s, struct node *n);
 void sync_removed(
     struct cw_share *s, struct node *n); /* before node_remove(): leaves a tombstone */
+void sync_leaving(struct cw_share *s, struct node *n); /* before a rename takes it off its place */
 void sync_renamed(struct cw_share *s, struct node *n); /* after it hangs at its new place */
 /* sync_committed - COMMIT or a stable write said the client wants it kept: settle sooner. */
 void sync_committed(struct cw_share *s, struct node *n);

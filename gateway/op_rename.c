@@ -139,6 +139,7 @@ op_rename(struct cw_op *op)
 		sync_removed(s, m.to);
 		node_remove(s, m.to);
 	}
+	sync_leaving(s, m.from);
 	node_detach(s, m.from);
 	node_attach(s, m.dir2, m.from, op->name2, m.len2);
 	node_touch(m.from, false);

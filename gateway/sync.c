@@ -278,6 +278,8 @@ void
 sync_settled(struct cw_share *s, struct node *n)
 {
 	list_del(&n->sync_link);
+	if (s->sync != NULL)
+		unsure_clear(s->sync, n);
 	if (n->dirty_since_ns != 0) {
 		n->dirty_since_ns = 0;
 		node_changed(s, n);
@@ -412,6 +414,12 @@ is_at_or_below(const struct node *n, const struct node *top)
 	return false;
 }
 
+static bool
+holds_object_at(const struct node *n, const char *key)
+{
+	return n->remote.key != NULL && n->remote.etag != NULL && strcmp(n->remote.key, key) == 0;
+}
+
 /* unsure_left_behind - n gives up its name (and those below it theirs).  A request under way may yet
  * write the old key, one that failed may have written it: the tombstone, durable with the change of
  * name, says that what is found there is ours and unwanted. */
@@ -424,15 +432,13 @@ unsure_left_behind(struct sync *y, const struct node *n)
 	list_for_each(l, &y->running)
 	{
 		j = container_of(l, struct sync_job, running_link);
-		if (is_at_or_below(j->n, n) &&
-		    (j->n->remote.key == NULL || strcmp(j->n->remote.key, j->key) != 0))
+		if (is_at_or_below(j->n, n) && !holds_object_at(j->n, j->key))
 			tomb_add(y, j->key, NULL);
 	}
 	list_for_each(l, &y->unsure)
 	{
 		j = container_of(l, struct sync_job, unsure_link);
-		if (is_at_or_below(j->n, n) &&
-		    (j->n->remote.key == NULL || strcmp(j->n->remote.key, j->unsure_key) != 0))
+		if (is_at_or_below(j->n, n) && !holds_object_at(j->n, j->unsure_key))
 			tomb_add(y, j->unsure_key, NULL);
 	}
 }
@@ -447,6 +453,7 @@ sync_removed(struct cw_share *s, struct node *n)
 	if (n->remote.key != NULL && !(S_ISDIR(n->mode) && n->remote.etag == NULL))
 		tomb_add(y, n->remote.key, n->remote.etag);
 	unsure_left_behind(y, n);
+	sync_leaving(s, n);
 	displaced_del(y, n);
 	forget_queue(s, n);
 }
@@ -632,6 +639,7 @@ sync_open(struct cw_share *s)
 		return r;
 	}
 	load_duties(y);
+	unsure_load(y);
 	sync_kick(y);
 	share_unlock(s);
 	return 0;

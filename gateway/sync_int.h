@@ -143,6 +143,7 @@ struct sync {
 
 	struct list running; /* sync_job.running_link */
 	struct list unsure;  /* sync_job.unsure_link */
+	uint64_t nunsure;    /* nodes with NODE_UNSURE */
 	unsigned int njobs, limit;
 	unsigned int credit;	   /* successes since the limit was last raised */
 	uint64_t slowed_ms;	   /* when it was last lowered */
@@ -321,6 +322,11 @@ void uploads_free(struct sync *y);
 /* uploads_sweep - abort uploads of nodes that are gone. lists thread */
 void uploads_sweep(struct sync *y);
 bool uploads_abandoned(const struct sync *y); /* locked */
+
+/* --- sync_unsure.c: unrecorded writes of an earlier life; locked --------------------------------- */
+/* unsure_load - mark the nodes that may have some; start-up. _clear - n's key is known after all. */
+void unsure_load(struct sync *y);
+void unsure_clear(struct sync *y, struct node *n);
 
 /* --- sync_litter.c --- */
 /* sync_litter_sweep - delete what an earlier life left under hidden names. jobs thread */
