@@ -158,6 +158,23 @@ op_GetObjectAcl(struct s3d_req *rq)
 }
 
 enum s3e
+op_GetObjectTagging(struct s3d_req *rq)
+{
+	struct objmeta m = {0};
+	struct bucket *b;
+	enum s3e e = op_bucket(rq, &b);
+
+	if (e == S3E_OK)
+		e = store_get(b, rq->key, NULL, &m);
+	if (e == S3E_OK) {
+		reply_xml(&rq->reply);
+		strbuf_adds(&rq->reply.body, "<Tagging" XMLNS "><TagSet></TagSet></Tagging>");
+	}
+	meta_free(&m);
+	return e;
+}
+
+enum s3e
 op_PutObjectAcl(struct s3d_req *rq)
 {
 	struct objmeta given = {0};

@@ -64,6 +64,7 @@ enum op_class { CLASS_READ, CLASS_WRITE, CLASS_LIST };
 	X(AbortMultipartUpload, WRITE)                                                             \
 	X(ListParts, LIST)                                                                         \
 	X(GetObjectAcl, READ)                                                                      \
+	X(GetObjectTagging, READ)                                                                  \
 	X(PutObjectAcl, WRITE)
 
 enum s3d_op {

@@ -40,7 +40,7 @@ names_unknown_subresource(const struct s3d_req *rq)
 	    "encryption", "intelligent-tiering", "inventory", "legal-hold", "lifecycle", "logging",
 	    "metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus",
 	    "publicAccessBlock", "replication", "requestPayment", "restore", "retention", "select",
-	    "tagging", "torrent", "versions", "website"};
+	    "torrent", "versions", "website"};
 	size_t i;
 
 	for (i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -59,6 +59,8 @@ route_bucket(const struct s3d_req *rq)
 			return OP_GetBucketLocation;
 		if (req_param(rq, "versioning") != NULL)
 			return OP_GetBucketVersioning;
+		if (req_param(rq, "tagging") != NULL)
+			return OP_NONE;
 		if (req_param(rq, "acl") != NULL)
 			return OP_GetBucketAcl;
 		if (req_param(rq, "uploads") != NULL)
@@ -89,6 +91,8 @@ route_object(const struct s3d_req *rq)
 	if (strcmp(m, "GET") == 0) {
 		if (req_param(rq, "acl") != NULL)
 			return OP_GetObjectAcl;
+		if (req_param(rq, "tagging") != NULL)
+			return OP_GetObjectTagging;
 		return has_upload ? OP_ListParts : OP_GetObject;
 	}
 	if (strcmp(m, "HEAD") == 0)
@@ -115,6 +119,9 @@ route(struct s3d_req *rq)
 {
 	const char *version = req_param(rq, "versionId");
 
+	/* tags cannot be set, so asking for them is answered (with none) and nothing else */
+	if (req_param(rq, "tagging") != NULL && strcmp(rq->method, "GET") != 0)
+		return S3E_NotImplemented;
 	if (names_unknown_subresource(rq) ||
 	    (version != NULL && *version != '\0' && strcmp(version, "null") != 0))
 		return S3E_NotImplemented;
