@@ -186,6 +186,12 @@ test-fuzz:
 	@for f in $(FUZZ_SRC); do n=$$(basename $$f .c); mkdir -p build/fuzz/t; \
 	  printf '#!/bin/sh\n# test: timeout=120\nexec tests/fuzz/run.sh build/fuzz/fuzz %s\n' $$n > build/fuzz/t/$$n; chmod +x build/fuzz/t/$$n; done
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-5} tests/run.py $(patsubst tests/fuzz/%.c,build/fuzz/t/%,$(FUZZ_SRC))
+soak: deps ## the long runs: 100 power cuts, the whole source tree under kills, half an hour per decoder
+	@$(MAKE) --no-print-directory -j2 BUILD=release all tools
+	O=build/release tests/uml/power-cut.sh $${CUTS:-100}
+	O=build/release FULL=1 GUEST_TIMEOUT=1800 tests/uml/source-tree.sh killed
+	O=build/release MODEL_OPS=$${MODEL_OPS:-1000000} tests/model/test-model.sh
+	$(MAKE) fuzz FUZZ_SECONDS=$${FUZZ_SECONDS:-1800}
 bench: deps-bench ## benchmarks with their peers, medians and spread
 	@$(MAKE) --no-print-directory -j2 BUILD=release all tools
 	@O=build/release tests/bench/run.py
@@ -213,4 +219,4 @@ help: ## list the targets
 
 -include $(shell test -d $(O) && find $(O) -name '*.d')
 .PHONY: all unit tools fuzz fuzz-build deps deps-run deps-bench run test test-lint test-unit test-tsan test-it test-fault \
-	test-uml test-fuzz bench install fmt lint clean help
+	test-uml test-fuzz soak bench install fmt lint clean help
