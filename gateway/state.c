@@ -333,6 +333,13 @@ state_each_event(struct state *s, const char *type, unsigned int max,
     int (*fn)(void *, uint64_t, int64_t, const char *, const json_t *), void *arg)
 {
 	struct each e = {.event_fn = fn, .arg = arg};
+	bool is_behind;
 
+	pthread_mutex_lock(&s->lock);
+	is_behind = s->nevents > 0;
+	pthread_mutex_unlock(&s->lock);
+	/* who asks wants to see what just happened */
+	if (is_behind && cache_commit_sync(s->space) < 0)
+		log_warn("gateway.state", "events-behind", "why=\"the index takes no commits\"");
 	return index_each_event(cache_index(s->cache), type, max, each_event, &e);
 }

@@ -48,7 +48,8 @@ json_t *state_get(struct state *s, const char *ns, const char *key);
  * result: 0, fn's, -EIO; a row that is no JSON object is logged and left out */
 int state_each(struct state *s, const char *ns,
     int (*fn)(void *arg, const char *key, const json_t *row), void *arg) CW_MUST_CHECK;
-/* state_each_event - newest first, at most max; type NULL = all; detail is borrowed. */
+/* state_each_event - newest first, at most max; type NULL = all; detail is borrowed. Waits for a commit
+ * when there are events that no commit has yet: not on a loop. */
 int state_each_event(struct state *s, const char *type, unsigned int max,
     int (*fn)(void *arg, uint64_t id, int64_t time_ns, const char *type, const json_t *detail),
     void *arg) CW_MUST_CHECK;
