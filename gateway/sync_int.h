@@ -147,6 +147,8 @@ struct sync {
 	unsigned int njobs, limit;
 	unsigned int credit;	   /* successes since the limit was last raised */
 	uint64_t slowed_ms;	   /* when it was last lowered */
+	unsigned int nsick;	   /* failures that speak of a sick store since the last success */
+	uint64_t pause_until_ms;   /* no job starts before */
 	struct keymap locks;	   /* struct keylock */
 	struct keymap displaced;   /* remote.key -> node that is to leave it */
 	struct keymap tombs;	   /* struct tomb by key */

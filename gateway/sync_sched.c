@@ -18,6 +18,8 @@
 #define START_SLICE 256	    /* nodes looked at in one go: the lock is not ours alone */
 #define ROUNDS_MAX 16u	    /* successes of one job in a row that leave something to do */
 #define TELL_AFTER_TRIES 4u /* failures of one node before people are told */
+#define SICK_AFTER 8u	    /* failures with no success between them: it is the store */
+#define SICK_DOUBLINGS 3u   /* of the pause, from 1 s */
 
 /* sync_jitter_ms - full jitter: anything up to 1 s doubling to 60 s; 50 ms at least. */
 uint32_t
@@ -181,11 +183,30 @@ start_node(struct sync *y, struct node *n)
 
 /* --- the end of a job --------------------------------------------------------------------------- */
 
+/* pace - nodes back off one by one; where all of them fail, thousands would still ask all the time.
+ * Then a few are tried, and after their failure nothing for a while. */
+static void
+pace(struct sync *y, int err, uint64_t now)
+{
+	unsigned int n;
+
+	if (err == 0) {
+		y->nsick = 0;
+		y->pause_until_ms = 0;
+	} else if ((err == -EIO || err == -EACCES || err == -ERR_THROTTLED) &&
+		   ++y->nsick >= SICK_AFTER) {
+		n = (y->nsick - SICK_AFTER) / SYNC_JOBS_MIN;
+		y->limit = SYNC_JOBS_MIN;
+		y->pause_until_ms = now + sync_jitter_ms(n < SICK_DOUBLINGS ? n : SICK_DOUBLINGS);
+	}
+}
+
 static void
 adapt(struct sync *y, int err)
 {
 	uint64_t now = clock_mono_ms();
 
+	pace(y, err, now);
 	if (err == -ERR_THROTTLED) {
 		if (now - y->slowed_ms > 1000 && y->limit > SYNC_JOBS_MIN) {
 			y->limit = y->limit * 2 / 3;
@@ -419,7 +440,7 @@ start_what_can(struct sync *y, uint64_t now)
 	if (tombs_due(y, now))
 		tombs_start(y);
 	sweep_start(y);
-	while (!list_empty(&y->ready) && y->njobs < y->limit) {
+	while (!list_empty(&y->ready) && y->njobs < y->limit && y->pause_until_ms <= now) {
 		struct node *n = container_of(y->ready.next, struct node, sync_link);
 
 		if (looked++ == START_SLICE) {
@@ -453,6 +474,8 @@ next_wake(const struct sync *y, uint64_t now)
 				sync_soon_ms(y->s));
 	if (y->nwheel > 0)
 		sooner(&at, (now / 1000 + 1) * 1000);
+	if (y->pause_until_ms > now && !list_empty(&y->ready))
+		sooner(&at, y->pause_until_ms);
 	if (y->unavailable) {
 		if (!y->probing)
 			sooner(&at, y->probe_at_ms);
