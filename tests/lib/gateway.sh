@@ -10,6 +10,7 @@
 #   gw_restart          a clean stop and a start; gw_kill: SIGKILL of causewayd; gw_run: start it again
 #   gw_stop             ends both, the daemon first; fails if the daemon did not end cleanly
 #   gw_aws ARG...       aws storagegateway on the gateway; gw_s3 SERVICE ARG...: aws on the store
+#   gw_s3_env COMMAND ARG...  COMMAND with the store's credentials in its environment
 #   gw_v1 METHOD PATH   a signed request to /v1
 #   gw_activate [TYPE [NAME]]  one more gateway; gw_share makes the first by itself
 #   gw_fail TEXT...     ends the test; gw_skip TEXT... ends it as skipped
@@ -171,12 +172,14 @@ gw_aws() {
 		aws --endpoint-url "$GW_API" storagegateway "$@"
 }
 
-gw_s3() {
+gw_s3_env() {
 	local access secret
 	access=$(sed -n 's/^aws_access_key_id = //p' "$GW_DIR/s3-credentials")
 	secret=$(sed -n 's/^aws_secret_access_key = //p' "$GW_DIR/s3-credentials")
-	AWS_ACCESS_KEY_ID=$access AWS_SECRET_ACCESS_KEY=$secret aws --endpoint-url "$GW_S3" "$@"
+	AWS_ACCESS_KEY_ID=$access AWS_SECRET_ACCESS_KEY=$secret "$@"
 }
+
+gw_s3() { gw_s3_env aws --endpoint-url "$GW_S3" "$@"; }
 
 gw_v1() {
 	curl -sS --fail-with-body -X "$1" --aws-sigv4 aws:amz:us-east-1:storagegateway \

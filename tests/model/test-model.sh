@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # test: serial timeout=400
 # Random operations of two NFS connections and a FUSE mount against an oracle, with eviction, uploads, restarts and kills
-# in between; then the bucket must be the oracle's tree. MODEL_OPS (default 100,000 in all), MODEL_SEED.
+# in between; then the bucket must be the oracle's tree. MODEL_OPS (default 100,000 in all), MODEL_SEED; GW_STORE as for
+# tests/lib/gateway.sh.
 cd "$(dirname "$0")/../.." || exit 1
 GW_CAPACITY=128M GW_SETTLE_MS=100
 . tests/lib/gateway.sh
 gw_start
-gw_share model --nfs-file-share-defaults FileMode=0666,DirectoryMode=0777,GroupId=0,OwnerId=0 >/dev/null
+bucket=model-$$ # a store that other tests use, too, may have a "model"
+gw_share "$bucket" --nfs-file-share-defaults FileMode=0666,DirectoryMode=0777,GroupId=0,OwnerId=0 >/dev/null
 export GW_CREDENTIALS=$GW_DIR/credentials
 cleanup_mount() {
 	[ -z "${mount_pid:-}" ] || { kill "$mount_pid"; wait "$mount_pid"; } 2>/dev/null
@@ -17,7 +19,7 @@ trap 'cleanup_mount; gw_end' EXIT
 fuse=()
 if [ -e /dev/fuse ] && [ "$(id -u)" = 0 ]; then
 	mkdir -p "$GW_DIR/mnt"
-	"$GW_O/causeway" mount -s "$GW_DIR/run/fuse.sock" model "$GW_DIR/mnt" >"$GW_DIR/mount.log" 2>&1 &
+	"$GW_O/causeway" mount -s "$GW_DIR/run/fuse.sock" "$bucket" "$GW_DIR/mnt" >"$GW_DIR/mount.log" 2>&1 &
 	mount_pid=$!
 	gw_wait 10 "the FUSE mount" mountpoint -q "$GW_DIR/mnt"
 	fuse=(--fuse "$GW_DIR/mnt")
@@ -26,7 +28,7 @@ else
 fi
 # The model asks for its disturbances over a pipe: this shell knows the daemon's process.
 mkfifo "$GW_DIR/ask" "$GW_DIR/told"
-url="nfs://127.0.0.1/model?nfsport=$GW_NFS_PORT&mountport=$GW_NFS_PORT&version=3"
+url="nfs://127.0.0.1/$bucket?nfsport=$GW_NFS_PORT&mountport=$GW_NFS_PORT&version=3"
 ops=${MODEL_OPS:-100000}
 seed=${MODEL_SEED:-$RANDOM}
 "$GW_O/tools/tool_model" --url "$url" "${fuse[@]}" --seed "$seed" --ops "$ops" --every $((ops / 40 + 1)) --dump "$GW_DIR/dump" \
@@ -47,7 +49,7 @@ done
 wait "$model" || { cat "$GW_DIR/model.log"; gw_fail "the model differs"; }
 cat "$GW_DIR/model.log"
 gw_drain 60
-AWS_ACCESS_KEY_ID=GWTESTKEY AWS_SECRET_ACCESS_KEY=gwtestsecret tests/lib/bucket_compare.py --endpoint "$GW_S3" --bucket model \
+gw_s3_env tests/lib/bucket_compare.py --endpoint "$GW_S3" --bucket "$bucket" \
 	--no-mtime --no-owner "$GW_DIR/dump" || gw_fail "the bucket is not the model's tree"
 cleanup_mount
 mount_pid=
