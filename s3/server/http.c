@@ -24,8 +24,8 @@
 #include "s3/server/xml.h"
 
 #define SWALLOW_MAX (8u << 20)
-#define CONNECTIONS_MAX 1000
-#define IDLE_TIMEOUT_S 300
+#define CONNECTIONS_MAX 4000
+#define IDLE_TIMEOUT_S 60 /* a peer that lost its power never closes */
 
 struct http {
 	struct s3d *srv;
