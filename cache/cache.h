@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "gateway/base/err.h"
 #include "gateway/base/list.h"
@@ -127,6 +128,11 @@ struct cw_io {
 			* before this write (blocks at or past it need no old content) */
 	/* WRITE: called locked when the data is in place, before completion: owner updates size, times */
 	void (*written)(struct cw_io *io);
+	/* READ with CW_IO_NOWAIT, may be NULL: send - all of it is local and cached, here it is as memory
+	 * for a system call that takes it from there. At most once, unlocked, inside cache_read(), the
+	 * data pinned; iov must not be touched otherwise and ends with the call.
+	 * result: bytes taken from the start; only what is behind them is put into buf */
+	uint32_t (*send)(struct cw_io *io, struct iovec *iov, unsigned int n);
 	void (*done)(struct cw_io *io);
 	int result; /* 0, -EIO, -ENOSPC, -ERR_BACKPRESSURE (gave up waiting for space), -ERR_OFFLINE,
 		     * -ERR_PRECONDITION (base object changed: owner must refresh), -ECANCELED */

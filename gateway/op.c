@@ -156,7 +156,7 @@ op_reset(struct cw_op *op)
 	op->wcc[0].has_pre = op->wcc[0].has_post = false;
 	op->wcc[1].has_pre = op->wcc[1].has_post = false;
 	op->count_done = 0;
-	op->eof = false;
+	op->eof = op->is_sent = false;
 	op->node = NULL;
 	if (op->runs++ > 0 && op->emit_reset != NULL)
 		op->emit_reset(op);

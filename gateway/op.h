@@ -137,6 +137,11 @@ struct cw_op {
 	 * not consumed). Must not block or submit. On a re-run it starts again after emit_reset. */
 	bool (*emit)(struct cw_op *op, const struct cw_dirent *e);
 	void (*emit_reset)(struct cw_op *op);
+	/* send - READ with a loop, may be NULL: the data, all of it, as memory to send from without a copy;
+	 * count_done, eof and attr are final. Called at most once, inside cw_submit(), unlocked; iov is for
+	 * system calls only. Returns the bytes taken from the start: only the rest comes in buf. After
+	 * taking some the op may still fail. */
+	uint32_t (*send)(struct cw_op *op, struct iovec *iov, unsigned int n);
 	struct loop
 	    *loop; /* where done() runs; NULL = any thread, and blocking on disk is allowed */
 	void (*done)(struct cw_op *op);
@@ -151,6 +156,7 @@ struct cw_op {
 	struct cw_wcc wcc[2];
 	uint32_t count_done;
 	bool eof;
+	bool is_sent; /* READ: send() took at least a part */
 	struct cw_statfs statfs;
 	uint64_t write_verf;
 

@@ -84,6 +84,10 @@ void nfs_call_init(struct nfs_call *call);
 /* nfs_call_release - what the call holds besides its rpc part; before the reply. */
 void nfs_call_release(struct nfs_call *call);
 
+/* nfs3_put_headers - RPC and NFS results of a call whose payload has a place in its region, right before
+ * that place; sets body_len. result: their length */
+uint32_t nfs3_put_headers(struct nfs_call *call);
+
 struct mount_table *mount_table_new(void);
 void mount_table_free(struct mount_table *t);
 

@@ -144,9 +144,8 @@ service_of(const struct nfs_call *call)
 	return container_of(rpc_conn_service(call->rpc.conn), const struct nfs_service, rpc);
 }
 
-/* Results with a payload that lies in the call's region: the headers go right before it. */
-static void
-reply_with_body(struct nfs_call *call)
+uint32_t
+nfs3_put_headers(struct nfs_call *call)
 {
 	uint8_t headers[HEADERS_MAX];
 	struct be_writer w;
@@ -159,6 +158,15 @@ reply_with_body(struct nfs_call *call)
 	len = (uint32_t)be_written(&w);
 	CW_ASSERT(!w.bad && len + 4 <= call->body_off);
 	memcpy(call->rpc.region->data + call->rpc.region_off + call->body_off - len, headers, len);
+	return len;
+}
+
+/* Results with a payload that lies in the call's region, or was sent: the headers are right before it. */
+static void
+reply_with_body(struct nfs_call *call)
+{
+	uint32_t len = nfs3_put_headers(call);
+
 	nfs_call_release(call);
 	rpc_reply_region(&call->rpc, call->body_off - len, len + call->body_len);
 }
@@ -192,6 +200,12 @@ finish(struct nfs_call *call, enum nfs3_stat stat)
 	if (stat != NFS3_OK)
 		metric_add(metrics.errors, 1);
 	metric_observe_ns(metrics.seconds[call->proc->class], clock_mono_ns() - call->rpc.start_ns);
+	if (stat != NFS3_OK && call->rpc.sent > 0) {
+		nfs_call_release(call);
+		rpc_conn_close(call->rpc.conn, "cannot read what a reply begun needs");
+		rpc_req_drop(&call->rpc);
+		return;
+	}
 	if (stat == NFS3_OK && call->rpc.region != NULL)
 		reply_with_body(call);
 	else

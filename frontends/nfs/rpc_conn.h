@@ -13,6 +13,7 @@
 
 #include <netinet/in.h>
 #include <stdatomic.h>
+#include <sys/uio.h>
 
 #include "frontends/nfs/rpc_buf.h"
 #include "frontends/nfs/rpc_msg.h"
@@ -46,6 +47,7 @@ struct rpc_req { /* first member of the service's own call struct */
 	struct rpc_buf *pin;
 	struct rpc_buf *region; /* rpc_req_reserve */
 	uint32_t region_off, region_len;
+	uint32_t sent; /* bytes of the reply record that rpc_req_send sent */
 	struct rpc_req *next_free;
 };
 
@@ -107,6 +109,14 @@ void rpc_reply_end(struct rpc_req *req, struct be_writer *w);
 /* rpc_reply_region - the reply is region[off .. off+len); the 4 bytes before off must lie in the
  * region too: they take the record mark. */
 void rpc_reply_region(struct rpc_req *req, uint32_t off, uint32_t len);
+/* rpc_req_send - start the reply that rpc_reply_region() with the same place is going to end, if the
+ * socket can take it now: the headers from there, the payload from iov, with no copy of ours.
+ * args:   headers bytes at off, then body payload bytes, of which n iovecs hold all but the padding
+ * result: payload bytes sent from the start of iov; the caller puts the rest into the region and must
+ *         end the reply (or close the connection) before anything else happens on the connection
+ * ctx:    loop */
+uint32_t rpc_req_send(struct rpc_req *req, uint32_t off, uint32_t headers, const struct iovec *iov,
+    unsigned int n, uint32_t body);
 /* rpc_reply_bytes - a reply that was made before (the duplicate-request cache). */
 void rpc_reply_bytes(struct rpc_req *req, const void *reply, uint32_t len);
 /* rpc_reply_accepted, _auth_error - whole replies without results. */

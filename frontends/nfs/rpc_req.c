@@ -103,6 +103,16 @@ conn_on_flush_task(struct loop_task *t)
 }
 
 static void
+schedule_flush(struct rpc_conn *c)
+{
+	if (c->flush_pending)
+		return;
+	c->flush_pending = true;
+	c->refs++;
+	loop_defer(c->worker->loop, &c->flush_task);
+}
+
+static void
 queue_segment(struct rpc_conn *c, struct rpc_buf *buf, uint32_t off, uint32_t len)
 {
 	struct segment *last = c->seg_tail > c->seg_head ? &c->segs[c->seg_tail - 1] : NULL;
@@ -120,11 +130,7 @@ queue_segment(struct rpc_conn *c, struct rpc_buf *buf, uint32_t off, uint32_t le
 	}
 	if (c->queued_bytes >= FLUSH_AT)
 		conn_flush(c);
-	if (!c->flush_pending) {
-		c->flush_pending = true;
-		c->refs++;
-		loop_defer(c->worker->loop, &c->flush_task);
-	}
+	schedule_flush(c);
 }
 
 /* Room for len bytes at the end of the current reply buffer, or in a new one. */
@@ -231,12 +237,45 @@ rpc_reply_region(struct rpc_req *req, uint32_t off, uint32_t len)
 {
 	uint32_t at = req->region_off + off - 4;
 
-	CW_ASSERT(off >= 4 && off + len <= req->region_len);
+	CW_ASSERT(off >= 4 && off + len <= req->region_len && req->sent <= len + 4);
 	be_store_u32(req->region->data + at, 0x80000000u | len);
 	trim_region(req, off + len);
-	if (conn_is_open(req->conn))
-		queue_segment(req->conn, req->region, at, len + 4);
+	if (req->sent == len + 4)
+		schedule_flush(req->conn); /* there the buffer is given back */
+	else if (conn_is_open(req->conn))
+		queue_segment(req->conn, req->region, at + req->sent, len + 4 - req->sent);
 	req_end(req);
+}
+
+uint32_t
+rpc_req_send(struct rpc_req *req, uint32_t off, uint32_t headers, const struct iovec *iov,
+    unsigned int n, uint32_t body)
+{
+	struct rpc_conn *c = req->conn;
+	struct iovec all[SEND_IOVS];
+	struct msghdr msg = {.msg_iov = all, .msg_iovlen = n + 1};
+	uint8_t *record = req->region->data + req->region_off + off - 4;
+	ssize_t sent;
+
+	CW_ASSERT(off >= 4 && off + headers + body <= req->region_len && n < SEND_IOVS);
+	if (c->queued_bytes > 0)
+		conn_flush(c);
+	if (!conn_is_open(c) || c->queued_bytes > 0)
+		return 0;
+	be_store_u32(record, 0x80000000u | (headers + body));
+	all[0] = (struct iovec){record, headers + 4};
+	memcpy(all + 1, iov, n * sizeof(*iov));
+	sent = sendmsg(c->fd.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sent <= 0)
+		return 0; /* whatever it is, sending the ordinary way will meet it again, or not */
+	metric_add(c->worker->tx_bytes, sent);
+	if ((uint32_t)sent <= headers + 4) {
+		/* it does not happen: a socket that takes anything takes pages */
+		rpc_conn_close(c, "took a part of a header");
+		return 0;
+	}
+	req->sent = (uint32_t)sent;
+	return req->sent - headers - 4;
 }
 
 void

@@ -3,19 +3,39 @@
 
 #include <fcntl.h>
 #include <libgen.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "gateway/base/strbuf.h"
 
+#define PAGE 4096u
+#define VIEW_MAX (4u << 20)
+#define MAPPING_MIN (1ull << 30)
+
+#ifndef SYS_cachestat
+#define SYS_cachestat 451 /* Linux 6.5; the number is the same everywhere */
+#endif
+
+struct mapping {	       /* of the first len bytes, whether the file is that long or not */
+	struct mapping *older; /* shorter ones: somebody may still look through them */
+	uint8_t *start;
+	uint64_t len;
+};
+
 struct osfile {
 	int fd;
 	atomic_bool no_nowait; /* the file system answers EOPNOTSUPP to RWF_NOWAIT (tmpfs) */
+	atomic_bool no_cachestat;
+	_Atomic(struct mapping *) mapping;
+	pthread_mutex_t lock; /* changes of mapping */
 };
 
 static int
@@ -31,6 +51,7 @@ posix_open(const char *path, struct osfile **out)
 	posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
 	f = xcalloc(1, sizeof(*f));
 	f->fd = fd;
+	pthread_mutex_init(&f->lock, NULL);
 	*out = f;
 	return 0;
 }
@@ -38,7 +59,15 @@ posix_open(const char *path, struct osfile **out)
 static void
 posix_close(struct osfile *f)
 {
+	struct mapping *m = atomic_load(&f->mapping), *older;
+
+	for (; m != NULL; m = older) {
+		older = m->older;
+		munmap(m->start, m->len);
+		free(m);
+	}
 	close(f->fd);
+	pthread_mutex_destroy(&f->lock);
 	free(f);
 }
 
@@ -131,6 +160,89 @@ posix_truncate(struct osfile *f, uint64_t len)
 	return ftruncate(f->fd, (off_t)len) < 0 ? -errno : 0;
 }
 
+/* --- views -------------------------------------------------------------------------------------- */
+
+/* find_mapping - one that covers [0, end), made when there is none. NULL: the address space is used up */
+static const struct mapping *
+find_mapping(struct osfile *f, uint64_t end)
+{
+	struct mapping *m = atomic_load(&f->mapping), *bigger;
+	uint64_t len = MAPPING_MIN;
+
+	if (m != NULL && m->len >= end)
+		return m;
+	while (len < end)
+		len *= 2;
+	pthread_mutex_lock(&f->lock);
+	m = atomic_load(&f->mapping);
+	if (m == NULL || m->len < end) {
+		void *start = mmap(NULL, len, PROT_READ, MAP_SHARED, f->fd, 0);
+
+		bigger = NULL;
+		if (start != MAP_FAILED) {
+			bigger = xmalloc(sizeof(*bigger));
+			*bigger = (struct mapping){m, start, len};
+			atomic_store(&f->mapping, bigger);
+		}
+		m = bigger;
+	}
+	pthread_mutex_unlock(&f->lock);
+	return m;
+}
+
+/* is_cached - are all pages of a range in the page cache? */
+static bool
+is_cached(struct osfile *f, const uint8_t *p, uint64_t off, size_t len)
+{
+	struct {
+		uint64_t off, len;
+	} range = {off, len};
+	struct {
+		uint64_t cached, dirty, writeback, evicted, recently_evicted;
+	} stat = {0};
+	unsigned char pages[VIEW_MAX / PAGE];
+
+	if (!atomic_load_explicit(&f->no_cachestat, memory_order_relaxed)) {
+		if (syscall(SYS_cachestat, f->fd, &range, &stat, 0) == 0)
+			return stat.cached >= len / PAGE;
+		atomic_store_explicit(&f->no_cachestat, true, memory_order_relaxed);
+	}
+	if (mincore((void *)(uintptr_t)p, len, pages) < 0)
+		return false;
+	for (size_t i = 0; i < len / PAGE; i++) {
+		if ((pages[i] & 1) == 0)
+			return false;
+	}
+	return true;
+}
+
+static const void *
+posix_view(struct osfile *f, uint64_t off, size_t len)
+{
+	uint64_t first = off & ~(uint64_t)(PAGE - 1);
+	uint64_t end = (off + len + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+	const struct mapping *m;
+
+	if (end - first > VIEW_MAX)
+		return NULL;
+	m = find_mapping(f, end);
+	if (m == NULL || !is_cached(f, m->start + first, first, end - first))
+		return NULL;
+	return m->start + off;
+}
+
+/* The page-table entries go at once: they are cheap to make again, and with them the process would
+ * seem to own as much memory as the page cache holds of the file. */
+static void
+posix_view_end(struct osfile *f, const void *p, size_t len)
+{
+	uintptr_t first = (uintptr_t)p & ~(uintptr_t)(PAGE - 1);
+	uintptr_t end = ((uintptr_t)p + len + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+
+	(void)f;
+	(void)madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 const struct osfile_ops osfile_posix = {
     .open = posix_open,
     .close = posix_close,
@@ -141,6 +253,8 @@ const struct osfile_ops osfile_posix = {
     .punch = posix_punch,
     .size = posix_size,
     .truncate = posix_truncate,
+    .view = posix_view,
+    .view_end = posix_view_end,
 };
 
 int

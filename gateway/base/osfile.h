@@ -36,6 +36,13 @@ struct osfile_ops {
 	int64_t (*size)(struct osfile *f);
 	/* truncate - set the length. result: 0 or negative errno */
 	int (*truncate)(struct osfile *f, uint64_t len);
+	/* view - a range as memory, to hand to a system call (send) without a copy in between. Only when
+	 * all of it is in the page cache, so that nothing waits for the disk. Never to be touched
+	 * directly: where the kernel answers EFAULT (a disk error, pages that went meanwhile) an access
+	 * of ours would be a signal. May be NULL: not supported.
+	 * result: NULL: read it another way; else to be given back by view_end */
+	const void *(*view)(struct osfile *f, uint64_t off, size_t len);
+	void (*view_end)(struct osfile *f, const void *p, size_t len);
 };
 
 extern const struct osfile_ops osfile_posix;

@@ -361,6 +361,68 @@ reads_and_writes_meet_in_a_file_with_holes(void **state)
 	end(fx);
 }
 
+static uint32_t send_take, send_calls;
+static unsigned char send_got[FX_MAX];
+
+static uint32_t
+take_memory(struct cw_io *io, struct iovec *iov, unsigned int n)
+{
+	FILE *f = tmpfile();
+	uint32_t take = send_take < io->len ? send_take : io->len;
+
+	send_calls++;
+	assert_non_null(f); /* a system call looks at the memory, as a socket would */
+	assert_int_equal(pwritev(fileno(f), iov, (int)n, 0), io->len);
+	assert_int_equal(pread(fileno(f), send_got, take, 0), take);
+	fclose(f);
+	return take;
+}
+
+static void
+read_and_take(struct fx_file *f, uint64_t off, uint32_t len, uint32_t take, uint32_t want_calls)
+{
+	struct fx_io fi;
+
+	memset(send_got, 0xee, sizeof(send_got));
+	memset(buf2, 0xee, len);
+	send_take = take;
+	send_calls = 0;
+	fx_io_init(&fi, f, CW_IO_READ, off, len, buf2);
+	fi.io.flags = CW_IO_NOWAIT;
+	fi.io.send = take_memory;
+	assert_int_equal(fx_io_wait(&fi, cache_read(&fi.io)), 0);
+	assert_int_equal(send_calls, want_calls);
+	if (want_calls == 0)
+		take = 0;
+	memcpy(send_got + take, buf2 + take, len - take);
+	assert_memory_equal(send_got, f->oracle + off, len);
+}
+
+static void
+a_reader_may_take_cached_data_as_memory(void **state)
+{
+	struct fx *fx = fx_new(NULL, 64 * MIB);
+	struct fx_file *f = &fx->files[0];
+	uint64_t rnd = 3;
+
+	(void)state;
+	fx_fill(&rnd, buf, sizeof(buf));
+	assert_int_equal(fx_write(f, 0, 700000, buf, 0), 0);
+	for (uint32_t take = 0; take <= 600000; take += 100000)
+		read_and_take(f, 12345, 600000, take, 1);
+	fx_truncate(fx, f, 1200000); /* with zeros at its end it is put together in the buffer */
+	read_and_take(f, 600000, 300000, 300000, 0);
+	upload(fx, f);
+	assert_int_equal(fx_write(f, 300000, 5000, buf + 7, 0), 0); /* DIRTY between CLEAN */
+	read_and_take(f, 0, 700000, 450000, 1);
+	assert_int_equal(cache_commit_sync(fx->space), 0);
+	upload(fx, f);
+	assert_int_equal(cache_evict_all(fx->cache), 0);
+	read_and_take(f, 0, 700000, 700000, 0); /* first it has to come */
+	read_and_take(f, 0, 700000, 700000, 1);
+	end(fx);
+}
+
 static void
 unchanged_ranges_of_a_seal_are_told_apart(void **state)
 {
@@ -555,6 +617,7 @@ main(void)
 	    cmocka_unit_test(a_full_disk_loses_nothing_and_says_try_later),
 	    cmocka_unit_test(a_failed_fsync_is_told_to_all_and_its_data_is_written_anew),
 	    cmocka_unit_test(reads_and_writes_meet_in_a_file_with_holes),
+	    cmocka_unit_test(a_reader_may_take_cached_data_as_memory),
 	    cmocka_unit_test(unchanged_ranges_of_a_seal_are_told_apart),
 	    cmocka_unit_test(idle_is_told_when_the_last_read_ends),
 	    cmocka_unit_test(check_finds_planted_damage),

@@ -37,6 +37,9 @@ setup(void **state)
 	(void)state;
 	atomic_store(&fake_creates, 0);
 	atomic_store(&fake_reads, 0);
+	atomic_store(&fake_send_max, 0);
+	atomic_store(&fake_send_result, 0);
+	atomic_store(&fake_sent, 0);
 	atomic_store(&fake_refuses, false);
 	assert_int_equal(nfs_server_open(&conf, &server), 0);
 	return nfs_server_start(server);
@@ -396,6 +399,55 @@ reads_from_one_byte_to_a_mebibyte(void **state)
 		expect_data(8192 * i, counts[i]);
 	}
 	put_read(0, 2000000); /* more than rtmax: cut */
+	send_call(fd);
+	receive_reply(fd);
+	expect_data(0, 1048576);
+	close(fd);
+}
+
+static void
+reads_are_sent_from_where_they_lie(void **state)
+{
+	static const int most[] = {1048576, 300000, 4, 999999};
+	int fd = dial();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(most) / sizeof(most[0]); i++) {
+		uint32_t first = next_xid + 1;
+
+		atomic_store(&fake_send_max, most[i]);
+		for (uint32_t k = 0; k < 8; k++) { /* more than the socket takes at once */
+			put_read(1048576ull * k, k == 5 ? 262143 : 1048576);
+			send_call(fd);
+		}
+		for (uint32_t k = 0; k < 8; k++) {
+			assert_int_equal(receive_reply(fd), first + k);
+			expect_data(1048576ull * k, k == 5 ? 262143 : 1048576);
+		}
+	}
+	assert_true(atomic_load(&fake_sent) > 1048576);
+	close(fd);
+}
+
+static void
+a_read_that_fails_when_it_was_begun_to_be_sent_closes_the_connection(void **state)
+{
+	char byte[4096];
+	ssize_t n;
+	int fd = dial();
+
+	(void)state;
+	atomic_store(&fake_send_max, 300000);
+	atomic_store(&fake_send_result, -EIO);
+	put_read(0, 1048576);
+	send_call(fd);
+	while ((n = recv(fd, byte, sizeof(byte), 0)) > 0)
+		;
+	assert_true(n == 0 || errno == ECONNRESET);
+	close(fd);
+	fd = dial(); /* and nothing else is harmed */
+	atomic_store(&fake_send_max, 0);
+	put_read(0, 1048576);
 	send_call(fd);
 	receive_reply(fd);
 	expect_data(0, 1048576);
@@ -804,6 +856,8 @@ main(void)
 	    TEST(handles_are_checked),
 	    TEST(names_are_checked),
 	    TEST(reads_from_one_byte_to_a_mebibyte),
+	    TEST(reads_are_sent_from_where_they_lie),
+	    TEST(a_read_that_fails_when_it_was_begun_to_be_sent_closes_the_connection),
 	    TEST(slow_reads_are_overtaken_and_answered_in_any_order),
 	    TEST(a_slow_write_keeps_its_bytes_while_others_come),
 	    TEST(a_peer_that_leaves_its_slow_calls_behind),
