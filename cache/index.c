@@ -20,6 +20,12 @@
 #define SCHEMA_VERSION 1
 #define QUICK_CHECK_NS 1500000000ull
 
+/* Not of the schema proper: an index made before there was one gets it when it is opened, and a
+ * program that does not know it loses nothing by leaving it alone. */
+static const char reply_table[] =
+    "CREATE TABLE IF NOT EXISTS reply(seq INTEGER PRIMARY KEY, space INTEGER NOT NULL,"
+    " time INTEGER NOT NULL, tag BLOB NOT NULL)";
+
 /* The meaning of every column: FORMAT.md. */
 static const char schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
@@ -284,13 +290,14 @@ static int
 configure(struct index *ix)
 {
 	static const char *const pragmas[] = {"PRAGMA locking_mode=EXCLUSIVE",
-	    "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA wal_autocheckpoint=4000",
+	    "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL",
 	    "PRAGMA cache_size=-65536", "PRAGMA temp_store=MEMORY",
 	    "PRAGMA journal_size_limit=67108864", "BEGIN EXCLUSIVE; COMMIT"};
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(pragmas) / sizeof(pragmas[0]) && err == 0; i++)
 		err = run_sql(ix, pragmas[i]);
+	index_wal_init(ix);
 	return err;
 }
 
@@ -340,6 +347,8 @@ open_db(struct index *ix, bool create, bool *is_new, char *err_text, size_t err_
 		err = create ? create_schema(ix) : -EUCLEAN;
 	else if (err == 0)
 		err = quick_check(ix);
+	if (err == 0 && create)
+		err = run_sql(ix, reply_table);
 	if (err == 0)
 		err = load_meta(ix);
 	return err;

@@ -71,6 +71,15 @@ struct index_upload { /* a multipart upload under way */
 	uint64_t part_size;
 };
 
+#define INDEX_REPLY_TAG_LEN 16u
+
+struct
+    index_reply { /* a request whose change is in the index: should it come again, it is not to be run */
+	uint32_t space;
+	int64_t time_ns;
+	const uint8_t *tag; /* INDEX_REPLY_TAG_LEN bytes; what they say is their maker's business */
+};
+
 /* --- transactions: building is pure memory, any thread; strings are copied --------------------- */
 void index_txn_put_node(struct index_txn *t, const struct index_node *n);
 void index_txn_del_node(struct index_txn *t, uint64_t ino);
@@ -83,6 +92,8 @@ void index_txn_put_tomb(struct index_txn *t, const struct index_tomb *b);
 void index_txn_del_tomb(struct index_txn *t, uint64_t id);
 void index_txn_put_upload(struct index_txn *t, const struct index_upload *u);
 void index_txn_del_upload(struct index_txn *t, uint64_t ino);
+/* reply - appended; some 8,192 of the newest are kept, over all spaces. */
+void index_txn_add_reply(struct index_txn *t, const struct index_reply *r);
 /* kv - small named state: ns such as "share", "gateway", "tag"; value is text (JSON), NULL deletes. */
 void index_txn_put_kv(struct index_txn *t, const char *ns, const char *key, const char *value);
 /* events - appended; the newest 10,000 are kept. json is one object without newline. */
@@ -128,6 +139,9 @@ int index_each_tomb(
     struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_tomb *b), void *arg);
 int index_each_upload(struct index *ix, uint32_t space,
     int (*fn)(void *arg, const struct index_upload *u), void *arg);
+/* oldest first */
+int index_each_reply(
+    struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_reply *r), void *arg);
 int index_each_kv(struct index *ix, const char *ns,
     int (*fn)(void *arg, const char *key, const char *value), void *arg);
 /* index_get_kv - malloced value or NULL. */

@@ -14,6 +14,8 @@
 #define CHUNK_NO_BITS 27
 #define CHUNK_NO_MASK ((1u << CHUNK_NO_BITS) - 1)
 #define EVENTS_KEPT 10000
+#define REPLIES_KEPT 8192
+#define REPLIES_SPARE 256 /* trimmed by so many at a time */
 #define INO_FIRST 16u
 #define INO_RESERVE (1u << 16) /* numbers handed out are reserved durably ahead by so many */
 
@@ -29,6 +31,8 @@ enum index_op {
 	OP_DEL_TOMB,
 	OP_PUT_UPLOAD,
 	OP_DEL_UPLOAD,
+	OP_ADD_REPLY,
+	OP_TRIM_REPLIES,
 	OP_PUT_KV,
 	OP_DEL_KV,
 	OP_ADD_EVENT,
@@ -41,6 +45,7 @@ enum index_op {
 	OP_DEL_SPACE_SEALS,
 	OP_DEL_SPACE_TOMBS,
 	OP_DEL_SPACE_UPLOADS,
+	OP_DEL_SPACE_REPLIES,
 	OP_SET_META,
 	OP_NODE_SIZE,
 	OP_BEGIN,
@@ -59,10 +64,13 @@ struct index {
 	uint32_t incarnation;
 	_Atomic uint64_t next_ino, ino_limit; /* numbers below ino_limit are reserved durably */
 	bool is_read_only;
+	_Atomic int wal_pages; /* in the log since the last checkpoint */
 };
 
 /* index_err - what an SQLite result code means here. */
 int index_err(struct index *ix, int rc, const char *what);
+/* index_wal_init - take over checkpoints of an open database. */
+void index_wal_init(struct index *ix);
 /* index_stmt - the kept prepared statement of an op. lock held. NULL: error was logged */
 sqlite3_stmt *index_stmt(struct index *ix, enum index_op op);
 /* index_reserve - part of a transaction under way: reserve more numbers when half are used. */

@@ -33,6 +33,7 @@ struct each {
 		int (*seal)(void *arg, const struct index_seal *s);
 		int (*tomb)(void *arg, const struct index_tomb *b);
 		int (*upload)(void *arg, const struct index_upload *u);
+		int (*reply)(void *arg, const struct index_reply *r);
 		int (*kv)(void *arg, const char *key, const char *value);
 		int (*event)(
 		    void *arg, uint64_t id, int64_t time_ns, const char *type, const char *json);
@@ -215,6 +216,27 @@ index_each_upload(
 	struct each e = {.row = upload_row, .fn_arg = arg, .fn.upload = fn};
 
 	return each_row(ix, "SELECT * FROM upload WHERE space=?1 ORDER BY ino", NULL, space, 0, &e);
+}
+
+static int
+reply_row(struct each *e, sqlite3_stmt *st)
+{
+	struct index_reply r = {
+	    u32_at(st, 0), sqlite3_column_int64(st, 1), sqlite3_column_blob(st, 2)};
+
+	if (sqlite3_column_bytes(st, 2) != INDEX_REPLY_TAG_LEN)
+		return 0; /* nobody's tag */
+	return e->fn.reply(e->fn_arg, &r);
+}
+
+int
+index_each_reply(
+    struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_reply *r), void *arg)
+{
+	struct each e = {.row = reply_row, .fn_arg = arg, .fn.reply = fn};
+
+	return each_row(
+	    ix, "SELECT space,time,tag FROM reply WHERE space=?1 ORDER BY seq", NULL, space, 0, &e);
 }
 
 static int

@@ -22,6 +22,8 @@ const char *const index_sql[OP_MAX] = {
     [OP_DEL_TOMB] = "DELETE FROM tomb WHERE id=?1",
     [OP_PUT_UPLOAD] = "INSERT OR REPLACE INTO upload VALUES(?1,?2,?3,?4,?5,?6)",
     [OP_DEL_UPLOAD] = "DELETE FROM upload WHERE ino=?1",
+    [OP_ADD_REPLY] = "INSERT INTO reply(space,time,tag) VALUES(?1,?2,?3)",
+    [OP_TRIM_REPLIES] = "DELETE FROM reply WHERE seq<=?1",
     [OP_PUT_KV] = "INSERT OR REPLACE INTO kv VALUES(?1,?2,?3)",
     [OP_DEL_KV] = "DELETE FROM kv WHERE ns=?1 AND key=?2",
     [OP_ADD_EVENT] = "INSERT INTO event(time,type,json) VALUES(?1,?2,?3)",
@@ -34,6 +36,7 @@ const char *const index_sql[OP_MAX] = {
     [OP_DEL_SPACE_SEALS] = "DELETE FROM seal WHERE space=?1",
     [OP_DEL_SPACE_TOMBS] = "DELETE FROM tomb WHERE space=?1",
     [OP_DEL_SPACE_UPLOADS] = "DELETE FROM upload WHERE space=?1",
+    [OP_DEL_SPACE_REPLIES] = "DELETE FROM reply WHERE space=?1",
     [OP_SET_META] = "INSERT OR REPLACE INTO meta VALUES(?1,?2)",
     [OP_NODE_SIZE] = "SELECT size FROM node WHERE ino=?1",
     [OP_BEGIN] = "BEGIN IMMEDIATE",
@@ -68,6 +71,7 @@ struct op {
 		struct index_seal seal;
 		struct index_tomb tomb;
 		struct index_upload upload;
+		struct index_reply reply;
 		struct kv_row kv;
 		struct event_row event;
 		struct redo_row redo;
@@ -258,6 +262,15 @@ index_txn_del_upload(struct index_txn *t, uint64_t ino)
 }
 
 void
+index_txn_add_reply(struct index_txn *t, const struct index_reply *r)
+{
+	struct op *op = add_op(t, OP_ADD_REPLY);
+
+	op->u.reply = *r;
+	op->u.reply.tag = arena_copy(t, r->tag, INDEX_REPLY_TAG_LEN);
+}
+
+void
 index_txn_put_kv(struct index_txn *t, const char *ns, const char *key, const char *value)
 {
 	struct op *op = add_op(t, value == NULL ? OP_DEL_KV : OP_PUT_KV);
@@ -309,6 +322,7 @@ index_txn_del_space(struct index_txn *t, uint32_t space)
 	add_id(t, OP_DEL_SPACE_SEALS, space, 0);
 	add_id(t, OP_DEL_SPACE_TOMBS, space, 0);
 	add_id(t, OP_DEL_SPACE_UPLOADS, space, 0);
+	add_id(t, OP_DEL_SPACE_REPLIES, space, 0);
 	add_id(t, OP_CLEAR_REDO, space, 0);
 }
 
@@ -404,6 +418,11 @@ bind_op(sqlite3_stmt *st, const struct op *op)
 	case OP_PUT_UPLOAD:
 		bind_upload(st, &op->u.upload);
 		break;
+	case OP_ADD_REPLY:
+		sqlite3_bind_int64(st, 1, op->u.reply.space);
+		sqlite3_bind_int64(st, 2, op->u.reply.time_ns);
+		sqlite3_bind_blob(st, 3, op->u.reply.tag, INDEX_REPLY_TAG_LEN, SQLITE_STATIC);
+		break;
 	case OP_PUT_KV:
 		bind_str(st, 3, op->u.kv.value);
 		__attribute__((fallthrough));
@@ -456,6 +475,16 @@ trim_events(struct index *ix)
 }
 
 static int
+trim_replies(struct index *ix)
+{
+	struct op op = {.code = OP_TRIM_REPLIES};
+	int64_t seq = sqlite3_last_insert_rowid(ix->db);
+
+	op.u.id.a = seq - REPLIES_KEPT;
+	return seq % REPLIES_SPARE != 0 ? 0 : step_op(ix, OP_TRIM_REPLIES, &op);
+}
+
+static int
 apply_ops(struct index *ix, const struct index_txn *t)
 {
 	int err = 0;
@@ -464,6 +493,8 @@ apply_ops(struct index *ix, const struct index_txn *t)
 		err = step_op(ix, t->ops[i].code, &t->ops[i]);
 		if (err == 0 && t->ops[i].code == OP_ADD_EVENT)
 			err = trim_events(ix);
+		if (err == 0 && t->ops[i].code == OP_ADD_REPLY)
+			err = trim_replies(ix);
 	}
 	return err;
 }

@@ -102,6 +102,14 @@ struct tomb {
 
 struct sync; /* sync_int.h */
 
+struct replies { /* reply.c */
+	uint8_t *fresh; /* tags of changes that the next commit takes */
+	size_t nfresh, cap;
+	uint8_t *known; /* sorted: what earlier lives of the daemon did */
+	size_t nknown;
+	uint64_t known_until_ms; /* mono time */
+};
+
 struct cw_share {
 	uint32_t id;
 	struct cw_share_conf conf;
@@ -119,6 +127,7 @@ struct cw_share {
 	struct list dead;	 /* removed nodes whose deletion is to be written */
 	struct list orphans;	 /* removed, nothing left to write, but somebody holds them */
 	uint64_t write_verf;
+	struct replies replies;
 	struct sync *sync;
 	unsigned int nrefs, nops, nfetching; /* atomic */
 	bool closing;			     /* atomic; set locked: no op parks afterwards */

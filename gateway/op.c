@@ -21,6 +21,7 @@
 #include "gateway/base/log.h"
 #include "gateway/base/metrics.h"
 #include "gateway/op_int.h"
+#include "gateway/reply.h"
 #include "gateway/share_int.h"
 
 static const struct op_kind {
@@ -169,6 +170,8 @@ op_settle(struct cw_op *op, int r)
 	struct cw_share *s = op->share;
 
 	if (r == OP_DURABLE) {
+		if (op->has_reply_tag)
+			reply_add(s, op->reply_tag);
 		op_commit_wait(op);
 		share_unlock(s);
 		return false;
@@ -224,7 +227,12 @@ op_run(struct cw_op *op)
 
 	op_reset(op);
 	share_lock(s);
-	r = s->closing ? -ERR_OFFLINE : kinds[op->code].run(op);
+	if (s->closing)
+		r = -ERR_OFFLINE;
+	else if (op->has_reply_tag && reply_is_known(s, op->reply_tag))
+		r = op_answer_again(op);
+	else
+		r = kinds[op->code].run(op);
 	if (r == OP_IO) {
 		share_unlock(s);
 		return op_io(op);

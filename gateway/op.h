@@ -24,6 +24,7 @@
 #define CW_KEY_MAX 1024
 #define CW_SYMLINK_MAX 4095
 #define CW_GROUPS_MAX 32
+#define CW_REPLY_TAG_LEN 16u
 
 struct cw_share;
 
@@ -133,6 +134,13 @@ struct cw_op {
 			   * (NFS has no open) */
 	uint64_t cookie; /* READDIR: entries behind it; 0 = from the start, "." and ".." first */
 	bool want_attrs;
+	/* reply_tag - names the request, if it is one that must not run twice and whose sender repeats it
+	 * when the answer is lost: kept with the change, in one transaction. Should it come again after a
+	 * restart it is answered as done: result 0, without pre-op attributes, and for what it made
+	 * without attr if that is gone. (Within a life of the daemon the front end knows what it answered.)
+	 * Heeded by GUARDED CREATE, MKDIR, SYMLINK, REMOVE, RMDIR, RENAME, SETATTR with a guard. */
+	bool has_reply_tag;
+	uint8_t reply_tag[CW_REPLY_TAG_LEN];
 	/* emit - called for each entry, locked: encode and return true, or false when full (entry is
 	 * not consumed). Must not block or submit. On a re-run it starts again after emit_reset. */
 	bool (*emit)(struct cw_op *op, const struct cw_dirent *e);

@@ -67,6 +67,8 @@ int op_readdir(struct cw_op *op);
 int op_commit(struct cw_op *op);
 int op_open(struct cw_op *op);
 int op_release(struct cw_op *op);
+/* op_answer_again - instead of all of these: op was done before a restart. */
+int op_answer_again(struct cw_op *op);
 /* op_read_begin, op_write_begin - check and fill op->io. result: 0: nothing to move, complete;
  * negative; OP_PENDING; OP_IO: the I/O is to be submitted, with op->node held */
 #define OP_IO 3

@@ -20,6 +20,7 @@
 #include "gateway/base/log.h"
 #include "gateway/base/metrics.h"
 #include "gateway/base/strbuf.h"
+#include "gateway/reply.h"
 #include "gateway/share_int.h"
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -43,6 +44,7 @@ share_free(struct cw_share *s)
 		cw_share_conf_free(&v->conf);
 		free(v);
 	}
+	reply_free(s);
 	free((char *)s->env.appliance_id);
 	free(s);
 }
@@ -274,6 +276,8 @@ cw_share_open(uint32_t id, const struct cw_share_conf *conf, const struct cw_sha
 	if (r < 0)
 		goto fail_store;
 	r = node_load(s);
+	if (r == 0)
+		r = reply_load(s);
 	if (r < 0)
 		goto fail_space;
 	root_follow_conf(s);

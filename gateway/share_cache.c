@@ -14,6 +14,7 @@
 #include "gateway/base/log.h"
 #include "gateway/base/strbuf.h"
 #include "gateway/node_row.h"
+#include "gateway/reply.h"
 #include "gateway/share_int.h"
 #include "s3/objstore.h"
 
@@ -38,6 +39,7 @@ share_collect(void *owner, struct index_txn *txn)
 	list_for_each(l, &s->dead)
 	    index_txn_del_node(txn, container_of(l, struct node, changed_link)->ino);
 	list_splice_tail(&s->collecting, &s->dead);
+	reply_collect(s, txn);
 	sync_collect(s, txn);
 }
 

@@ -307,6 +307,44 @@ is_first_time(struct nfs_call *call)
 	return true;
 }
 
+/* Must it not run again after a restart, which empties the duplicate-request cache? EXCLUSIVE creates know
+ * themselves again, the rest does the same thing twice. */
+static bool
+needs_tag(const struct cw_op *op)
+{
+	switch (op->code) {
+	case CW_CREATE:
+		return op->create_mode == CW_CREATE_GUARDED;
+	case CW_SETATTR:
+		return op->has_guard;
+	case CW_MKDIR:
+	case CW_SYMLINK:
+	case CW_REMOVE:
+	case CW_RMDIR:
+	case CW_RENAME:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The same for the same bytes of the same peer, whatever its port. */
+static void
+put_tag(struct nfs_call *call)
+{
+	struct cw_op *op = &call->op;
+	struct drc_key key;
+	struct be_writer w;
+
+	key_of(call, &key);
+	be_writer_init(&w, op->reply_tag, sizeof(op->reply_tag));
+	be_put_u32(&w, key.xid);
+	be_put_u32(&w, key.checksum);
+	be_put_u32(&w, digest_crc32c(0, &key, sizeof(key)));
+	be_put_u32(&w, digest_crc32c(~key.xid, call->rpc.record, call->rpc.record_len));
+	op->has_reply_tag = true;
+}
+
 void
 nfs3_call(struct nfs_call *call, const struct cw_cred *claimed)
 {
@@ -332,6 +370,8 @@ nfs3_call(struct nfs_call *call, const struct cw_cred *claimed)
 		op->loop = rpc_conn_loop(call->rpc.conn);
 		op->done = op_done;
 		op->ctx = call;
+		if (needs_tag(op))
+			put_tag(call);
 		if (!cw_submit(op))
 			return;
 		stat = nfs3_status(op->result);

@@ -35,6 +35,8 @@ static pthread_mutex_t fake_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct cw_op *fake_slow[256];
 static unsigned int fake_nslow;
 static char fake_written[64];
+static uint8_t fake_tag[CW_REPLY_TAG_LEN]; /* of the op submitted last */
+static atomic_bool fake_has_tag;
 
 uint32_t
 cw_share_id(const struct cw_share *s)
@@ -211,7 +213,15 @@ fake_run(struct cw_op *op)
 	case CW_CREATE:
 		fake_attr(2, &op->attr);
 		return atomic_fetch_add(&fake_creates, 1) == 0 ? 0 : -EEXIST;
+	case CW_MKDIR:
+		op->has_attr = strcmp(op->name, "gone") != 0;
+		return 0;
 	case CW_ACCESS:
+	case CW_SETATTR:
+	case CW_SYMLINK:
+	case CW_REMOVE:
+	case CW_RMDIR:
+	case CW_RENAME:
 		return 0;
 	case CW_GETATTR:
 	case CW_COMMIT:
@@ -231,6 +241,8 @@ fake_is_slow(const struct cw_op *op)
 bool
 cw_submit(struct cw_op *op)
 {
+	memcpy(fake_tag, op->reply_tag, sizeof(fake_tag));
+	atomic_store(&fake_has_tag, op->has_reply_tag);
 	if (fake_is_slow(op)) {
 		pthread_mutex_lock(&fake_mutex);
 		fake_slow[fake_nslow++] = op;

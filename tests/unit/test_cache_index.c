@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "cache/index_int.h"
 #include "tests/unit/cache_fixture.h"
 
 struct place {
@@ -198,6 +199,84 @@ events_keep_the_newest_ten_thousand(void **state)
 	index_close(ix);
 }
 
+struct replies_seen {
+	uint64_t n, first, last;
+};
+
+static int
+see_reply(void *arg, const struct index_reply *row)
+{
+	struct replies_seen *seen = arg;
+	uint64_t number;
+
+	memcpy(&number, row->tag, sizeof(number));
+	assert_int_equal(row->time_ns, number * 10);
+	assert_true(seen->n == 0 || number > seen->last);
+	if (seen->n++ == 0)
+		seen->first = number;
+	seen->last = number;
+	return 0;
+}
+
+static void
+add_replies(struct index *ix, uint32_t space, uint64_t from, uint64_t to)
+{
+	struct index_txn *t = index_txn_new();
+	uint64_t tag[2] = {0, 42};
+
+	for (; from < to; from++) {
+		tag[0] = from;
+		index_txn_add_reply(
+		    t, &(struct index_reply){space, (int64_t)from * 10, (uint8_t *)tag});
+	}
+	apply(ix, t);
+}
+
+static void
+replies_keep_the_newest_of_all_spaces(void **state)
+{
+	struct place *p = *state;
+	struct index *ix = open_ok(p->path);
+	struct replies_seen seen = {0};
+
+	add_replies(ix, 2, 1, 101);
+	add_replies(ix, 1, 101, 3001);
+	index_close(ix);
+	ix = open_ok(p->path);
+	assert_int_equal(index_each_reply(ix, 1, see_reply, &seen), 0);
+	assert_int_equal(seen.n, 2900);
+	assert_int_equal(seen.first, 101);
+	assert_int_equal(seen.last, 3000);
+	add_replies(ix, 1, 3001, 20001);
+	memset(&seen, 0, sizeof(seen));
+	assert_int_equal(index_each_reply(ix, 1, see_reply, &seen), 0);
+	assert_in_range(seen.n, 8192, 8192 + 256);
+	assert_int_equal(seen.last, 20000);
+	memset(&seen, 0, sizeof(seen));
+	assert_int_equal(index_each_reply(ix, 2, see_reply, &seen), 0);
+	assert_int_equal(seen.n, 0);
+	index_close(ix);
+}
+
+static void
+an_index_from_before_there_were_replies_gets_them(void **state)
+{
+	struct place *p = *state;
+	struct replies_seen seen = {0};
+	struct index *ix;
+	sqlite3 *db;
+
+	index_close(open_ok(p->path));
+	assert_int_equal(sqlite3_open(p->path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "DROP TABLE reply", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	ix = open_ok(p->path);
+	add_replies(ix, 1, 1, 3);
+	assert_int_equal(index_each_reply(ix, 1, see_reply, &seen), 0);
+	assert_int_equal(seen.n, 2);
+	index_close(ix);
+}
+
 static void
 numbers_never_come_twice_even_after_a_crash(void **state)
 {
@@ -331,6 +410,9 @@ main(void)
 	    cmocka_unit_test_setup_teardown(
 		deleting_a_files_chunks_spares_its_neighbours, setup, teardown),
 	    cmocka_unit_test_setup_teardown(events_keep_the_newest_ten_thousand, setup, teardown),
+	    cmocka_unit_test_setup_teardown(replies_keep_the_newest_of_all_spaces, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		an_index_from_before_there_were_replies_gets_them, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		numbers_never_come_twice_even_after_a_crash, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_second_opener_is_refused, setup, teardown),

@@ -631,6 +631,101 @@ a_repeated_create_runs_once(void **state)
 	close(fd2);
 }
 
+static uint32_t
+remove_with_xid(const char *name, uint32_t xid, uint8_t tag[CW_REPLY_TAG_LEN])
+{
+	int fd = dial();
+	uint32_t status;
+
+	begin_as(NFS3_PROGRAM, 3, NFS3PROC_REMOVE, RPC_AUTH_SYS, next_xid = xid);
+	put_handle(1);
+	put_name(name);
+	status = status_of_call(fd);
+	close(fd);
+	assert_true(atomic_load(&fake_has_tag));
+	memcpy(tag, fake_tag, CW_REPLY_TAG_LEN);
+	return status;
+}
+
+static void
+a_call_has_the_same_tag_after_a_restart(void **state)
+{
+	uint8_t a[CW_REPLY_TAG_LEN], b[CW_REPLY_TAG_LEN];
+
+	assert_int_equal(remove_with_xid("f", 815, a), NFS3_OK);
+	teardown(state);
+	memset(fake_tag, 0, sizeof(fake_tag));
+	setup(state);
+	assert_int_equal(remove_with_xid("f", 815, b), NFS3_OK);
+	assert_memory_equal(a, b, sizeof(a));
+	assert_int_equal(remove_with_xid("f", 816, b), NFS3_OK);
+	assert_memory_not_equal(a, b, sizeof(a));
+	assert_int_equal(remove_with_xid("g", 815, b), NFS3_OK);
+	assert_memory_not_equal(a, b, sizeof(a));
+}
+
+/* send what was begun. result: did its op bear a tag? */
+static bool
+has_tag(int fd)
+{
+	atomic_store(&fake_has_tag, false);
+	status_of_call(fd);
+	return atomic_load(&fake_has_tag);
+}
+
+static void
+only_what_must_not_run_twice_has_a_tag(void **state)
+{
+	int fd = dial();
+
+	(void)state;
+	put_create("f", ++next_xid);
+	assert_true(has_tag(fd));
+	begin(NFS3PROC_CREATE);
+	put_handle(1);
+	put_name("f");
+	be_put_u32(&w, NFS3_EXCLUSIVE);
+	be_put_u64(&w, 1);
+	assert_false(has_tag(fd));
+	begin(NFS3PROC_RENAME);
+	put_handle(1);
+	put_name("f");
+	put_handle(1);
+	put_name("g");
+	assert_true(has_tag(fd));
+	for (uint32_t has_guard = 0; has_guard < 2; has_guard++) {
+		begin(NFS3PROC_SETATTR);
+		put_handle(2);
+		for (int i = 0; i < 6; i++)
+			be_put_u32(&w, 0);
+		be_put_u32(&w, has_guard);
+		if (has_guard)
+			be_put_u64(&w, 5);
+		assert_int_equal(has_tag(fd), has_guard);
+	}
+	begin(NFS3PROC_GETATTR);
+	put_handle(1);
+	assert_false(has_tag(fd));
+	close(fd);
+}
+
+static void
+what_was_made_and_is_gone_has_no_handle(void **state)
+{
+	int fd = dial();
+
+	(void)state;
+	begin(NFS3PROC_MKDIR);
+	put_handle(1);
+	put_name("gone");
+	for (int i = 0; i < 6; i++)
+		be_put_u32(&w, 0);
+	assert_int_equal(status_of_call(fd), NFS3_OK);
+	EXPECT(0, 0, 0, 0); /* handle, attributes, wcc */
+	assert_int_equal(be_left(&r), 0);
+	close(fd);
+}
+
 static void
 nodes_and_links_are_refused_with_attributes(void **state)
 {
@@ -863,6 +958,9 @@ main(void)
 	    TEST(a_peer_that_leaves_its_slow_calls_behind),
 	    TEST(a_half_closed_connection_gets_its_replies),
 	    TEST(a_repeated_create_runs_once),
+	    TEST(a_call_has_the_same_tag_after_a_restart),
+	    TEST(only_what_must_not_run_twice_has_a_tag),
+	    TEST(what_was_made_and_is_gone_has_no_handle),
 	    TEST(nodes_and_links_are_refused_with_attributes),
 	    TEST(directories_in_replies_of_any_size),
 	    TEST(a_peer_that_does_not_read_is_not_read_from),
