@@ -288,6 +288,7 @@ found_foreign(struct resolving *r, const struct objstore_req *head)
 	}
 	if (can_win(j)) {
 		expect(j, head->etag);
+		j->no_part_copy = true; /* what lies there is not our base */
 		count(j->y);
 		kept = "gateway";
 	} else if (S_ISREG(n->mode) && !r->is_moved && !has_content_duty(n)) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/base/digest.h"
 #include "gateway/base/strbuf.h"
 #include "gateway/sync_int.h"
 
@@ -16,13 +17,29 @@ struct keymap_entry {
 };
 
 static uint64_t
-hash_key(const char *key)
+mix(uint64_t x)
 {
-	uint64_t h = 0xcbf29ce484222325ull;
+	x ^= x >> 32;
+	x *= 0xd6e8feb86659fd93ull;
+	x ^= x >> 32;
+	x *= 0xd6e8feb86659fd93ull;
+	return x ^ x >> 32;
+}
 
-	for (; *key != '\0'; key++)
-		h = (h ^ (uint8_t)*key) * 0x100000001b3ull;
-	return h ^ h >> 29;
+/* hash_key - other writers choose keys: a seed of our own keeps them from choosing collisions. */
+static uint64_t
+hash_key(const struct keymap *m, const char *key)
+{
+	size_t len = strlen(key), n;
+	uint64_t h = m->seed ^ len, w;
+
+	for (; len > 0; key += n, len -= n) {
+		n = len < sizeof(w) ? len : sizeof(w);
+		w = 0;
+		memcpy(&w, key, n);
+		h = mix(h ^ w) + m->seed;
+	}
+	return h;
 }
 
 static struct keymap_entry **
@@ -42,7 +59,7 @@ keymap_get(const struct keymap *m, const char *key)
 
 	if (m->n == 0)
 		return NULL;
-	e = *find(m, key, hash_key(key));
+	e = *find(m, key, hash_key(m, key));
 	return e != NULL ? e->value : NULL;
 }
 
@@ -71,9 +88,11 @@ keymap_put(struct keymap *m, const char *key, void *value)
 {
 	struct keymap_entry *e = xmalloc(sizeof(*e)), **p;
 
+	if (m->nbuckets == 0)
+		random_bytes(&m->seed, sizeof(m->seed));
 	if (m->n >= m->nbuckets)
 		resize(m, m->nbuckets == 0 ? MIN_BUCKETS : m->nbuckets * 2);
-	e->hash = hash_key(key);
+	e->hash = hash_key(m, key);
 	e->key = key;
 	e->value = value;
 	p = &m->buckets[e->hash & (m->nbuckets - 1)];
@@ -90,7 +109,7 @@ keymap_del(struct keymap *m, const char *key)
 
 	if (m->n == 0)
 		return NULL;
-	p = find(m, key, hash_key(key));
+	p = find(m, key, hash_key(m, key));
 	e = *p;
 	if (e == NULL)
 		return NULL;
@@ -133,7 +152,7 @@ keymap_clear(struct keymap *m, void (*free_value)(void *value))
 	memset(m, 0, sizeof(*m));
 }
 
-/* --- inode numbers; 0 is no number ------------------------------------------------------------- */
+/* --- inode numbers (ours, not others'); 0 is no number ------------------------------------------------------------- */
 
 static size_t
 inoset_slot(const struct inoset *set, uint64_t ino)

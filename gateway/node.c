@@ -297,6 +297,7 @@ node_maybe_free(struct cw_share *s, struct node *n)
 
 	if (!(n->flags & NODE_REMOVED) || n->nopen > 0 || n->nrefs > 0)
 		return;
+	sync_released(s, n);
 	if (n->flags & (NODE_DYING | NODE_HEADING | NODE_LISTING) || n->job != NULL ||
 	    !list_empty(&n->sync_link) || node_has_waiters(n))
 		return;

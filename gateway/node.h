@@ -219,6 +219,8 @@ void sync_attr_changed(struct cw_share *s, struct node *n); /* after n->attr_seq
 void sync_created(struct cw_share *s, struct node *n);
 void sync_removed(
     struct cw_share *s, struct node *n); /* before node_remove(): leaves a tombstone */
+/* sync_released - n is removed and nobody has it open any more. */
+void sync_released(struct cw_share *s, struct node *n);
 void sync_leaving(struct cw_share *s, struct node *n); /* before a rename takes it off its place */
 void sync_renamed(struct cw_share *s, struct node *n); /* after it hangs at its new place */
 /* sync_committed - COMMIT or a stable write said the client wants it kept: settle sooner. */

@@ -70,6 +70,7 @@ fold_remove(struct cw_share *s, struct node *n)
 	list_del(&n->sync_link);
 	if (n->job != NULL && !n->job->is_running)
 		sync_job_drop(n);
+	duty_end(s, n);
 	node_touch(dir, true); /* clients look at these to know that the names changed */
 	node_changed(s, dir);
 	if (n->head_waiters != NULL)
@@ -258,7 +259,7 @@ fold_entry(struct fold *f, struct node *dir, const char *name, size_t len, const
 void
 fold_marker(struct fold *f, struct node *dir, const char *key, const struct objstore_entry *e)
 {
-	if (dir->parent == NULL || is_busy(dir) || is_in_flux(f, key) ||
+	if (is_busy(dir) || is_in_flux(f, key) ||
 	    dir->changed_ms >= f->started_ms || dir->remote.key == NULL ||
 	    strcmp(dir->remote.key, key) != 0)
 		return;

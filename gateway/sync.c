@@ -238,7 +238,7 @@ sync_duty(struct cw_share *s, struct node *n)
 	if (n->flags & NODE_REMOVED)
 		return;
 	if (n->dirty_since_ns == 0) {
-		n->dirty_since_ns = clock_real_ns();
+		duty_begin(s, n, clock_real_ns());
 		node_changed(s, n);
 	}
 	n->changed_ms = now;
@@ -266,7 +266,7 @@ sync_queue_ready(struct sync *y, struct node *n)
 	if ((n->job != NULL && n->job->is_running) || n->flags & NODE_REMOVED)
 		return;
 	if (n->dirty_since_ns == 0) {
-		n->dirty_since_ns = clock_real_ns();
+		duty_begin(y->s, n, clock_real_ns());
 		node_changed(y->s, n);
 	}
 	list_del(&n->sync_link);
@@ -281,7 +281,7 @@ sync_settled(struct cw_share *s, struct node *n)
 	if (s->sync != NULL)
 		unsure_clear(s->sync, n);
 	if (n->dirty_since_ns != 0) {
-		n->dirty_since_ns = 0;
+		duty_end(s, n);
 		node_changed(s, n);
 	}
 	n->changed_ms = clock_mono_ms(); /* a listing that began before knows less than we do */
@@ -456,6 +456,9 @@ sync_removed(struct cw_share *s, struct node *n)
 	sync_leaving(s, n);
 	displaced_del(y, n);
 	forget_queue(s, n);
+	duty_end(s, n);
+	if (n->nopen > 0)
+		tomb_hold(y, n);
 }
 
 void
@@ -584,6 +587,7 @@ sync_free(struct sync *y)
 	keymap_clear(&y->displaced, NULL);
 	keymap_clear(&y->recent, free);
 	inoset_free(&y->relist);
+	free(y->ages.v);
 	pthread_cond_destroy(&y->users_gone);
 	pthread_mutex_destroy(&y->users_mutex);
 	pthread_mutex_destroy(&y->probe_mutex);
@@ -602,6 +606,8 @@ load_duties(struct sync *y)
 		for (struct node *n = s->by_ino[i]; n != NULL; n = n->ino_next) {
 			if (n->flags & NODE_SUBTREE_MOVED)
 				moved_add(y, n, NULL);
+			if (n->dirty_since_ns != 0)
+				duty_count(y, n);
 			if (n->dirty_since_ns == 0 &&
 			    !(S_ISREG(n->mode) && n->u.file != NULL && n->u.file->has_sealed))
 				continue;
@@ -611,6 +617,21 @@ load_duties(struct sync *y)
 			sync_duty(s, n); /* settle again: clients come back at this moment, too */
 		}
 	}
+}
+
+/* root_know - the root's attributes are those of the object at the prefix, if there is one; where there
+ * is no prefix there can be none. locked */
+static void
+root_know(struct cw_share *s)
+{
+	struct node *n = s->root;
+
+	if (s->conf.prefix[0] == '\0' || n->remote.key != NULL || n->dirty_since_ns != 0 ||
+	    n->attr_seq != n->remote.attr_seq)
+		return;
+	remote_set(s, n, s->conf.prefix, NULL);
+	n->flags |= NODE_META_UNKNOWN | NODE_NO_MARKER;
+	node_changed(s, n);
 }
 
 int
@@ -638,6 +659,7 @@ sync_open(struct cw_share *s)
 		sync_free(y);
 		return r;
 	}
+	root_know(s);
 	load_duties(y);
 	unsure_load(y);
 	sync_kick(y);

@@ -37,6 +37,7 @@ struct keymap_entry;
 struct keymap {
 	struct keymap_entry **buckets;
 	size_t nbuckets, n;
+	uint64_t seed; /* random, set with the first key */
 };
 void *keymap_get(const struct keymap *m, const char *key);
 /* keymap_put - key must not be in m. */
@@ -93,6 +94,16 @@ struct notice { /* "upload" event that waits for the settling time of the notifi
 	uint64_t data_seq;
 };
 
+/* sync_age.c: duties by the second in which they began */
+struct duty_ages {
+	struct {
+		int64_t second; /* real time */
+		uint64_t count;
+	} * v; /* sorted */
+	size_t n, cap, nempty;
+	uint64_t total;
+};
+
 struct barrier;
 
 /* The unfinished business of one node; n->job. Lives while a job runs, fails or has a seal. */
@@ -141,22 +152,25 @@ struct sync {
 	uint64_t wheel_at_s;
 	unsigned int nwheel;
 
+	struct duty_ages ages;
 	struct list running; /* sync_job.running_link */
 	struct list unsure;  /* sync_job.unsure_link */
 	uint64_t nunsure;    /* nodes with NODE_UNSURE */
 	unsigned int njobs, limit;
-	unsigned int credit;	   /* successes since the limit was last raised */
-	uint64_t slowed_ms;	   /* when it was last lowered */
-	unsigned int nsick;	   /* failures that speak of a sick store since the last success */
-	uint64_t pause_until_ms;   /* no job starts before */
-	struct keymap locks;	   /* struct keylock */
-	struct keymap displaced;   /* remote.key -> node that is to leave it */
-	struct keymap tombs;	   /* struct tomb by key */
+	unsigned int credit;	 /* successes since the limit was last raised */
+	uint64_t slowed_ms;	 /* when it was last lowered */
+	unsigned int nsick;	 /* failures that speak of a sick store since the last success */
+	uint64_t pause_until_ms; /* no job starts before */
+	struct keymap locks;	 /* struct keylock */
+	struct keymap displaced; /* remote.key -> node that is to leave it */
+	struct keymap tombs;	 /* struct tomb by key */
+	struct keymap held; /* key of a tombstone -> removed node that may yet read the object */
 	struct list tomb_queue;	   /* tomb.link, by not_before_ms (about) */
 	struct list tomb_rows;	   /* struct tomb_row: changes for the next commit */
 	struct list tomb_rows_out; /* ... in the commit under way */
 	bool tombs_running, sweeping;
-	struct list moved; /* struct moved */
+	bool has_no_part_copy; /* the store does not know UploadPartCopy */
+	struct list moved;     /* struct moved */
 	bool walking;
 	uint64_t walk_not_before_ms;
 	unsigned int walk_tries;
@@ -215,8 +229,15 @@ void sync_job_drop(struct node *n); /* locked */
 /* sync_job_unsure, _sure - what j->key holds is not, is known. locked */
 void sync_job_unsure(struct sync_job *j);
 void sync_job_sure(struct sync_job *j);
-/* sync_each_duty - every node with a duty: those whose job runs, and those that wait. locked */
-void sync_each_duty(struct sync *y, void (*fn)(void *arg, struct node *n), void *arg);
+/* sync_each_duty - every node with a duty: those whose job runs, and those that wait; until fn
+ * returns false. locked */
+void sync_each_duty(struct sync *y, bool (*fn)(void *arg, struct node *n), void *arg);
+/* duty_begin, duty_end - n->dirty_since_ns is set nowhere else; duty_count - it was in the row. locked */
+void duty_begin(struct cw_share *s, struct node *n, int64_t since_ns);
+void duty_end(struct cw_share *s, struct node *n);
+void duty_count(struct sync *y, const struct node *n);
+/* duty_oldest_ns - since when the oldest stands, to the second; 0: there is none. locked */
+int64_t duty_oldest_ns(const struct sync *y);
 /* sync_call - one request, waiting. jobs and lists threads, unlocked. result: req->result */
 int sync_call(struct sync *y, struct objstore_req *req);
 /* sync_call_many - n requests, at most width at a time, waiting for all. */
@@ -261,6 +282,10 @@ void remote_set(struct cw_share *s, struct node *n, const char *key, const char 
 void tomb_add(struct sync *y, const char *key, const char *etag);
 struct tomb *tomb_find(struct sync *y, const char *key);
 void tomb_drop(struct sync *y, struct tomb *t);
+/* tomb_hold - n is removed, but open, and may have to read its object yet: that stays until
+ * sync_released(). locked */
+void tomb_hold(struct sync *y, struct node *n);
+bool tomb_is_held(const struct sync *y, const struct tomb *t);
 bool tombs_due(const struct sync *y, uint64_t now_ms);
 uint64_t tombs_next_ms(const struct sync *y);
 void tombs_start(struct sync *y); /* locked, scheduler */

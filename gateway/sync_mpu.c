@@ -28,6 +28,7 @@ struct mpu {
 	unsigned int pending;
 	int err;
 	uint64_t missing;
+	bool has_copies; /* parts may have been copied from the base object */
 };
 
 struct part {
@@ -126,9 +127,9 @@ part_may_copy(const struct mpu *m, uint64_t off, uint64_t len, struct part *p)
 	const struct node *n = m->j->n;
 	const struct cache_file *f = n->u.file;
 
-	if (m->j->no_part_copy || n->flags & NODE_REMOVED || n->remote.key == NULL ||
-	    n->remote.etag == NULL || off + len > n->remote.size || off + len > f->base_limit ||
-	    cache_sealed_in(f, off, len))
+	if (m->j->no_part_copy || m->j->y->has_no_part_copy || n->flags & NODE_REMOVED ||
+	    n->remote.key == NULL || n->remote.etag == NULL || off + len > n->remote.size ||
+	    off + len > f->base_limit || cache_sealed_in(f, off, len))
 		return false;
 	snprintf(p->src_key, sizeof(p->src_key), "%s", n->remote.key);
 	snprintf(p->src_etag, sizeof(p->src_etag), "%s", n->remote.etag);
@@ -161,6 +162,7 @@ part_start(struct mpu *m, unsigned int i, bool is_copy)
 	p->req.max_tries = SYNC_TRIES;
 	p->req.done = part_done;
 	if (is_copy) {
+		m->has_copies = true;
 		p->req.op = OBJ_MPU_PART_COPY;
 		p->req.src_key = p->src_key;
 		p->req.src_if_match = p->src_etag;
@@ -213,6 +215,26 @@ send_parts(struct mpu *m, bool is_copy)
 		part_start(m, i, is_copy);
 	}
 	return wait_below(m, 1);
+}
+
+/* send_content - the parts of a sealed moment, by hand where the store cannot copy them. */
+static int
+send_content(struct mpu *m)
+{
+	struct sync *y = m->j->y;
+	int err = send_parts(m, false);
+
+	if (err != -ENOSYS || !m->has_copies)
+		return err;
+	share_lock(m->j->s);
+	if (!y->has_no_part_copy)
+		log_info("gateway.sync", "no-part-copy",
+		    "share=%s: the store cannot copy parts, unchanged ones are sent again",
+		    m->j->s->conf.name);
+	y->has_no_part_copy = true;
+	share_unlock(m->j->s);
+	m->err = 0;
+	return send_parts(m, false);
 }
 
 /* --- resume or begin ---------------------------------------------------------------------------- */
@@ -326,6 +348,57 @@ resume(struct mpu *m)
 	return 0;
 }
 
+/* check_source - were the parts copied from what we took them for? There are stores that ignore the
+ * condition on the source of a part (Ceph RGW): it must still be there when all are copied.
+ * result: 0; -ERR_PRECONDITION, with the upload given up, or another error */
+static int
+check_source(const struct mpu *m, const char *from, const char *from_etag)
+{
+	struct objstore_req head = {.op = OBJ_HEAD, .key = from};
+	int err = sync_call(m->j->y, &head);
+
+	if (err == -ENOENT || (err == 0 && strcmp(head.etag, from_etag) != 0))
+		err = -ERR_PRECONDITION;
+	objstore_req_clear(&head);
+	if (err == -ERR_PRECONDITION)
+		forget_row(m->j); /* its parts may hold another's bytes */
+	return err;
+}
+
+/* check_base - the same for the parts of content. */
+static int
+check_base(const struct mpu *m)
+{
+	struct sync_job *j = m->j;
+	char key[CW_KEY_MAX + 2] = "", etag[OBJSTORE_ETAG_MAX] = "";
+
+	if (!m->has_copies)
+		return 0;
+	share_lock(j->s);
+	if (!(j->n->flags & NODE_REMOVED) && j->n->remote.key != NULL &&
+	    j->n->remote.etag != NULL) {
+		snprintf(key, sizeof(key), "%s", j->n->remote.key);
+		snprintf(etag, sizeof(etag), "%s", j->n->remote.etag);
+	}
+	share_unlock(j->s);
+	return key[0] != '\0' ? check_source(m, key, etag) : 0;
+}
+
+/* etag_of - for stores whose answer to a Complete does not say it. */
+static int
+etag_of(struct mpu *m, char etag[OBJSTORE_ETAG_MAX])
+{
+	struct objstore_req head = {.op = OBJ_HEAD, .key = m->j->key};
+	int err = sync_call(m->j->y, &head);
+
+	if (err == 0 && head.size != m->size)
+		err = -ERR_PRECONDITION; /* another's already */
+	if (err == 0)
+		snprintf(etag, OBJSTORE_ETAG_MAX, "%s", head.etag);
+	objstore_req_clear(&head);
+	return err;
+}
+
 /* complete - result: 0, -ERR_PRECONDITION to look what is there, or another error */
 static int
 complete(struct mpu *m, char etag_out[OBJSTORE_ETAG_MAX])
@@ -352,7 +425,7 @@ complete(struct mpu *m, char etag_out[OBJSTORE_ETAG_MAX])
 	if (err == 0)
 		snprintf(etag_out, OBJSTORE_ETAG_MAX, "%s", req.etag);
 	objstore_req_clear(&req);
-	return err;
+	return err == 0 && etag_out[0] == '\0' ? etag_of(m, etag_out) : err;
 }
 
 int
@@ -374,9 +447,12 @@ put_multipart(struct sync_job *j, uint64_t size)
 		j->has_mpu_attr_seq = true;
 		j->mpu_attr_seq = a.attr_seq;
 		err = begin(&m, &a.attrs, j->seal_seq);
-	}
+	} else if (err == 1)
+		m.has_copies = true; /* perhaps, in an earlier run */
 	if (err >= 0)
-		err = send_parts(&m, false);
+		err = send_content(&m);
+	if (err == 0)
+		err = check_base(&m);
 	if (err == 0)
 		err = complete(&m, etag);
 	if (err ==
@@ -421,6 +497,8 @@ mpu_copy(struct sync_job *j, const char *from, const char *from_etag, uint64_t s
 	err = begin(&m, attrs, NO_SEAL);
 	if (err == 0)
 		err = send_parts(&m, true);
+	if (err == 0)
+		err = check_source(&m, from, from_etag);
 	if (err == 0)
 		err = complete(&m, etag);
 	forget_row(j); /* also aborts what did not end well */

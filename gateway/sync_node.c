@@ -152,6 +152,13 @@ record_removed(struct sync_job *j, const struct written *w)
 	if (t != NULL && t->etag == NULL)
 		tomb_drop(j->y, t); /* now we know better */
 	tomb_add(j->y, w->key, w->etag);
+	if (j->n->nopen == 0)
+		return;
+	if (j->n->remote.key != NULL && strcmp(j->n->remote.key, w->key) == 0) {
+		remote_set(j->s, j->n, w->key, w->etag); /* what was not sealed is equal in both */
+		j->n->remote.size = w->size;
+	}
+	tomb_hold(j->y, j->n);
 }
 
 static void
@@ -263,10 +270,19 @@ plan(struct sync_job *j)
 	return ACT_COPY;
 }
 
+/* act_copy - a store that cannot copy gets the bytes once more, read through the cache. */
+static int
+act_copy(struct sync_job *j)
+{
+	int err = copy_object(j, j->key);
+
+	return err == -ENOSYS && S_ISREG(j->n->mode) ? put_content(j) : err;
+}
+
 static int
 act_park(struct sync_job *j)
 {
-	int err = copy_object(j, j->key);
+	int err = act_copy(j);
 
 	return err == -ERR_PRECONDITION ? -EAGAIN : err;
 }
@@ -287,7 +303,7 @@ act(struct sync_job *j, enum act what)
 		j->what = "put";
 		return put_small_object(j);
 	case ACT_COPY:
-		return copy_object(j, j->key);
+		return act_copy(j);
 	case ACT_PARK:
 		return act_park(j);
 	case ACT_NONE:

@@ -58,28 +58,33 @@ item_add(struct barrier *b)
 static void
 add_tomb(void *arg, void *value)
 {
+	struct barrier *b = arg;
 	const struct tomb *t = value;
-	struct barrier_item *it = item_add(arg);
+	struct barrier_item *it;
 
+	if (tomb_is_held(b->y, t)) /* for as long as somebody likes */
+		return;
+	it = item_add(b);
 	it->is_tomb = true;
 	it->id = t->id;
 	it->key = xstrdup(t->key);
 }
 
-static void
+static bool
 add_node(void *arg, struct node *n)
 {
 	struct barrier *b = arg;
 	struct barrier_item *it;
 
 	if (n->dirty_since_ns == 0 || n->flags & NODE_REMOVED)
-		return;
+		return true;
 	it = item_add(b);
 	it->id = n->ino;
 	it->data_seq = n->data_seq;
 	it->attr_seq = n->attr_seq;
 	if (n->remote.key != NULL && keymap_get(&b->y->displaced, n->remote.key) == n)
 		it->key = xstrdup(n->remote.key);
+	return true;
 }
 
 static void

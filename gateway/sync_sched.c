@@ -271,7 +271,7 @@ job_ok(struct sync_job *j)
 		j->tries = 0;
 		j->not_before_ms = 0;
 		j->last_error = 0;
-		n->dirty_since_ns = 0; /* what it holds now is younger than what was just sent */
+		duty_end(s, n); /* what it holds now is younger than what was just sent */
 		if ((j->again && !j->replan) || j->y->closing)
 			sync_duty(s, n);
 		else

@@ -9,43 +9,50 @@
 #include "gateway/base/strbuf.h"
 #include "gateway/sync_int.h"
 
+struct each {
+	bool (*fn)(void *arg, struct node *n);
+	void *arg;
+	bool is_enough;
+};
+
 static void
-each_in(struct list *head, void (*fn)(void *arg, struct node *n), void *arg)
+each_in(struct each *e, struct list *head)
 {
 	struct list *l;
 
-	list_for_each(l, head) fn(arg, container_of(l, struct node, sync_link));
+	list_for_each(l, head)
+	{
+		if (e->is_enough)
+			return;
+		e->is_enough = !e->fn(e->arg, container_of(l, struct node, sync_link));
+	}
 }
-
-struct each_waiter {
-	void (*fn)(void *arg, struct node *n);
-	void *arg;
-};
 
 static void
 each_lock(void *arg, void *value)
 {
-	const struct each_waiter *e = arg;
 	struct keylock *k = value;
 
-	each_in(&k->waiters, e->fn, e->arg);
+	each_in(arg, &k->waiters);
 }
 
 void
-sync_each_duty(struct sync *y, void (*fn)(void *arg, struct node *n), void *arg)
+sync_each_duty(struct sync *y, bool (*fn)(void *arg, struct node *n), void *arg)
 {
-	struct each_waiter e = {.fn = fn, .arg = arg};
+	struct each e = {.fn = fn, .arg = arg};
 	struct list *l;
 	unsigned int i;
 
-	list_for_each(l, &y->running) fn(arg, container_of(l, struct sync_job, running_link)->n);
-	each_in(&y->ready, fn, arg);
-	each_in(&y->soon, fn, arg);
-	each_in(&y->settling, fn, arg);
-	each_in(&y->after_walk, fn, arg);
+	list_for_each(l, &y->running) e.is_enough |=
+	    !fn(arg, container_of(l, struct sync_job, running_link)->n);
+	each_in(&e, &y->ready);
+	each_in(&e, &y->soon);
+	each_in(&e, &y->settling);
+	each_in(&e, &y->after_walk);
 	for (i = 0; i < SYNC_WHEEL; i++)
-		each_in(&y->wheel[i], fn, arg);
-	keymap_each(&y->locks, each_lock, &e);
+		each_in(&e, &y->wheel[i]);
+	if (!e.is_enough)
+		keymap_each(&y->locks, each_lock, &e);
 }
 
 static bool
@@ -54,27 +61,14 @@ has_content_duty(const struct node *n)
 	return S_ISREG(n->mode) && (n->remote.key == NULL || n->remote.data_seq != n->data_seq);
 }
 
-static void
-add_node(void *arg, struct node *n)
-{
-	struct cw_share_status *out = arg;
-
-	if (n->flags & NODE_REMOVED)
-		return;
-	out->pending_files++;
-	if (has_content_duty(n))
-		out->pending_bytes += n->size;
-	if (n->dirty_since_ns != 0 &&
-	    (out->oldest_dirty_ns == 0 || n->dirty_since_ns < out->oldest_dirty_ns))
-		out->oldest_dirty_ns = n->dirty_since_ns;
-}
-
 void
 cw_share_get_status(struct cw_share *s, struct cw_share_status *out)
 {
 	struct sync *y;
+	uint64_t used;
 
 	memset(out, 0, sizeof(*out));
+	cache_space_get_stats(s->space, &used, &out->pending_bytes);
 	share_lock(s);
 	y = s->sync;
 	out->nodes = s->nnodes;
@@ -86,8 +80,8 @@ cw_share_get_status(struct cw_share *s, struct cw_share_status *out)
 	}
 	out->available = !y->unavailable;
 	snprintf(out->reason, sizeof(out->reason), "%s", y->reason);
-	sync_each_duty(y, add_node, out);
-	out->pending_files += y->tombs.n;
+	out->pending_files = y->ages.total + y->tombs.n - y->held.n;
+	out->oldest_dirty_ns = duty_oldest_ns(y);
 	out->failing_files = y->nfailing;
 	out->uploaded_bytes = __atomic_load_n(&y->uploaded_bytes, __ATOMIC_RELAXED);
 	out->uploaded_objects = y->uploaded_objects;
@@ -131,15 +125,17 @@ snap_add(struct snaps *z)
 	return &z->v[z->n++];
 }
 
-static void
+static bool
 snap_node(void *arg, struct node *n)
 {
 	struct snaps *z = arg;
 	char path[CW_KEY_MAX + 2] = "";
 	struct snap *p;
 
-	if (n->dirty_since_ns == 0 || z->n >= z->max * 8) /* enough to find the oldest among */
-		return;
+	if (z->n >= z->max * 8) /* enough to find the oldest among */
+		return false;
+	if (n->dirty_since_ns == 0)
+		return true;
 	p = snap_add(z);
 	if (node_path(n, path, sizeof(path)) < 0)
 		path[0] = '\0';
@@ -152,6 +148,7 @@ snap_node(void *arg, struct node *n)
 		p->info.last_error = n->job->last_error;
 		p->info.tries = n->job->tries;
 	}
+	return true;
 }
 
 static void

@@ -89,10 +89,46 @@ tomb_free(void *value)
 	free(t);
 }
 
+bool
+tomb_is_held(const struct sync *y, const struct tomb *t)
+{
+	return keymap_get(&y->held, t->key) != NULL;
+}
+
+void
+tomb_hold(struct sync *y, struct node *n)
+{
+	struct tomb *t;
+
+	if (!S_ISREG(n->mode) || n->remote.key == NULL || n->remote.etag == NULL ||
+	    n->remote.size == 0)
+		return;
+	t = tomb_find(y, n->remote.key);
+	if (t != NULL && !tomb_is_held(y, t))
+		keymap_put(&y->held, t->key, n);
+}
+
+void
+sync_released(struct cw_share *s, struct node *n)
+{
+	struct sync *y = s->sync;
+	struct tomb *t;
+
+	if (y == NULL || n->remote.key == NULL || keymap_get(&y->held, n->remote.key) != n)
+		return;
+	t = tomb_find(y, n->remote.key);
+	keymap_del(&y->held, n->remote.key);
+	t->not_before_ms = 0;
+	if (t->is_stored && !t->is_busy && list_empty(&t->link))
+		list_add_head(&y->tomb_queue, &t->link);
+	sync_kick(y);
+}
+
 void
 tomb_drop(struct sync *y, struct tomb *t)
 {
 	row_add(y, t, true);
+	(void)keymap_del(&y->held, t->key);
 	keymap_del(&y->tombs, t->key);
 	tomb_free(t);
 }
@@ -130,7 +166,9 @@ tombs_collected(struct sync *y, int err)
 
 		if (t != NULL && t->id == r->id && !t->is_stored) {
 			t->is_stored = true;
-			if (t->not_before_ms <= clock_mono_ms())
+			if (tomb_is_held(y, t))
+				; /* sync_released() puts it in line */
+			else if (t->not_before_ms <= clock_mono_ms())
 				list_add_head(&y->tomb_queue, &t->link);
 			else
 				list_add_tail(&y->tomb_queue, &t->link);
@@ -167,6 +205,7 @@ tombs_load(struct sync *y)
 void
 tombs_free(struct sync *y)
 {
+	keymap_clear(&y->held, NULL);
 	keymap_clear(&y->tombs, tomb_free);
 	while (!list_empty(&y->tomb_rows))
 		row_free(container_of(y->tomb_rows.next, struct tomb_row, link));
@@ -479,6 +518,8 @@ tombs_start(struct sync *y)
 		if (t->not_before_ms > now || b->n == BATCH_MAX || looked++ == 2 * BATCH_MAX)
 			break;
 		list_del(&t->link);
+		if (tomb_is_held(y, t))
+			continue;
 		if (key_is_held(y, t->key) || is_wanted(y, t->key)) {
 			t->not_before_ms = now + 500;
 			list_add_tail(&y->tomb_queue, &t->link);

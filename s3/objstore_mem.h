@@ -27,7 +27,8 @@ void objstore_mem_release(struct objstore *s, unsigned int n);
 void objstore_mem_before(
     struct objstore *s, void (*fn)(struct objstore_req *req, void *ctx), void *ctx);
 
-/* objstore_mem_conditional - false: conditions on writes are ignored, as by old stores. */
+/* objstore_mem_conditional - false: conditions on writes and on the source of
+ * a part's copy are ignored, as by old stores. */
 void objstore_mem_conditional(struct objstore *s, bool honoured);
 
 /* objstore_mem_count - requests of op carried out so far (OBJ_OP_MAX: all). */

@@ -70,6 +70,61 @@ write_during_upload_stays_dirty(void **state)
 	end(fx);
 }
 
+/* --- a write in flight when the seal is asked for ---------------------------------------------------------- */
+
+static struct fx_file *seal_in_flight; /* pwrite asks for a seal of it, once */
+static _Atomic bool seal_is_there;
+
+static void
+seal_there(void *arg)
+{
+	(void)arg;
+	seal_is_there = true;
+}
+
+static int
+pwrite_and_seal(struct osfile *file, const void *p, size_t len, uint64_t off)
+{
+	struct fx_file *f = seal_in_flight;
+
+	if (f != NULL) {
+		seal_in_flight = NULL;
+		cache_space_lock(f->cf.space);
+		assert_int_equal(cache_seal(&f->cf, f->size, seal_there, NULL), -EINPROGRESS);
+		cache_space_unlock(f->cf.space);
+	}
+	return osfile_posix.pwrite(file, p, len, off);
+}
+
+static void
+a_seal_waits_for_a_write_that_makes_the_file_longer_and_has_its_size(void **state)
+{
+	struct osfile_ops os = osfile_posix;
+	struct fx *fx;
+	struct fx_file *f;
+
+	(void)state;
+	os.pwrite = pwrite_and_seal;
+	fx = fx_new(&os, 64 * MIB);
+	f = &fx->files[0];
+	assert_int_equal(fx_write(f, 0, 10000, buf, 0), 0);
+	seal_is_there = false;
+	seal_in_flight = f;
+	assert_int_equal(fx_write(f, 8000, 30000, buf2, 0), 0);
+	while (!seal_is_there)
+		clock_sleep_ms(1);
+	assert_true(f->cf.has_sealed);
+	assert_int_equal(f->cf.sealed_size, 38000);
+	f->sealed_version = ++fx->nversions;
+	fx->versions[f->sealed_version].len = 38000;
+	fx->versions[f->sealed_version].p = xmalloc(38000);
+	memcpy(fx->versions[f->sealed_version].p, f->oracle, 38000);
+	fx_check_sealed(fx, f);
+	fx_seal_done(fx, f);
+	fx_check_clean(fx, f);
+	end(fx);
+}
+
 static void
 a_second_seal_is_refused_while_one_is_under_way(void **state)
 {
@@ -604,6 +659,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(write_during_upload_stays_dirty),
+	    cmocka_unit_test(a_seal_waits_for_a_write_that_makes_the_file_longer_and_has_its_size),
 	    cmocka_unit_test(a_second_seal_is_refused_while_one_is_under_way),
 	    cmocka_unit_test(two_readers_of_one_block_cause_one_fetch),
 	    cmocka_unit_test(a_reader_in_order_is_fetched_ahead_of),
