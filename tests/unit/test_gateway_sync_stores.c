@@ -178,6 +178,49 @@ parts_copied_from_anothers_object_are_not_ours(void **state)
 	assert_int_equal(objstore_mem_uploads(sx->bucket), 0);
 }
 
+static void
+the_same_when_it_is_renamed_meanwhile(void **state)
+{
+	struct sx *sx = *state;
+	uint64_t ino = fx_create_ok(&sx->fx, sx->fx.root, "big");
+	size_t len = 0;
+	uint8_t want;
+	char *got;
+
+	write_fill(sx, ino, 0, 40 * MIB, 0);
+	sx_sync(sx);
+	write_fill(sx, ino, 7 * MIB, 4096, 9);
+	assert_int_equal(fx_rename(&sx->fx, &fx_root, sx->fx.root, "big", sx->fx.root, "ours"), 0);
+	objstore_mem_before(sx->bucket, replace_base, sx);
+	sx_sync(sx);
+	assert_filled(sx, "p/ours", 40 * MIB, 7 * MIB, 4096, 9);
+	got = objstore_mem_get(sx->bucket, "p/big", &len, NULL);
+	assert_non_null(got);
+	fill(&want, 1, 1000, 77);
+	assert_int_equal((uint8_t)got[1000], want);
+	free(got);
+	assert_int_equal(objstore_mem_uploads(sx->bucket), 0);
+}
+
+static void
+the_same_when_local_changes_win(void **state)
+{
+	struct sx *sx = *state;
+	uint64_t ino;
+
+	sx->fx.conf.conflict_policy = CW_CONFLICT_LOCAL_WINS;
+	sx_restart(sx);
+	ino = fx_create_ok(&sx->fx, sx->fx.root, "big");
+	write_fill(sx, ino, 0, 40 * MIB, 0);
+	sx_sync(sx);
+	write_fill(sx, ino, 7 * MIB, 4096, 9);
+	objstore_mem_before(sx->bucket, replace_base, sx);
+	sx_sync(sx);
+	assert_filled(sx, "p/big", 40 * MIB, 7 * MIB, 4096, 9);
+	assert_int_equal(objstore_mem_objects(sx->bucket), 1);
+	assert_int_equal(objstore_mem_uploads(sx->bucket), 0);
+}
+
 /* --- no copies ---------------------------------------------------------------------------------- */
 
 static void
@@ -380,6 +423,9 @@ main(void)
 	    U(without_conditions_another_writers_objects_stay),
 	    U(without_conditions_a_lost_reply_is_no_conflict),
 	    U(parts_copied_from_anothers_object_are_not_ours),
+	    U(the_same_when_it_is_renamed_meanwhile),
+	    U(the_same_when_local_changes_win),
+	    T(the_same_when_local_changes_win),
 	    T(where_parts_cannot_be_copied_they_are_sent),
 	    T(where_objects_cannot_be_copied_they_are_sent),
 	    T(an_object_stays_while_its_unlinked_file_is_open),
