@@ -15,6 +15,7 @@
  * uploaded blocks come from the slot that was SEALED and not from the bucket.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cache/cache_int.h"
 
@@ -300,6 +301,55 @@ land_finish(struct cache_fetch *ft)
 	}
 }
 
+/* feed - bytes straight into the buffer of a read that waits for them, up to the first that is local
+ * or not ours. locked */
+static void
+feed(const struct cache_fetch *ft, struct cw_io *io)
+{
+	const struct cache_file *f = ft->file;
+	bool is_sealed = (io->flags & CW_IO_SEALED) != 0;
+	uint64_t size = is_sealed ? f->sealed_size : io->size, pos, end;
+	uint64_t limit = min64(size, is_sealed ? f->seal_base_limit : f->base_limit);
+	struct segment segs[READ_SEGS];
+	unsigned int nsegs;
+	bool miss;
+
+	while (io->npending < io->len) {
+		pos = io->off + io->npending;
+		if (pos < ft->off || pos >= ft->off + ft->len ||
+		    cachei_plan(f, pos, 1, size, is_sealed ? VIEW_SEALED : VIEW_NOW, segs, &nsegs,
+			&miss) != 0)
+			break;
+		end = min64(min64((pos | (CACHE_BLOCK_SIZE - 1)) + 1, limit), io->off + io->len);
+		memcpy(
+		    (char *)io->buf + io->npending, (char *)ft->buf + (pos - ft->off), end - pos);
+		io->npending += (uint32_t)(end - pos);
+	}
+}
+
+/* feed_readers - the disk is full of what must stay: reads get their bytes without it. locked */
+static void
+feed_readers(struct cache_fetch *ft)
+{
+	struct list *l, *tmp;
+
+	list_for_each_safe(l, tmp, &ft->file->parked)
+	{
+		struct cw_io *io = container_of(l, struct cw_io, link);
+		uint32_t before = io->npending;
+
+		if (io->state != IO_WAIT_FETCH || io->op != CW_IO_READ)
+			continue;
+		feed(ft, io);
+		if (io->npending == before)
+			continue;
+		list_del(&io->link);
+		io->state = IO_NEW;
+		io->result = 0;
+		workq_submit(ft->space->cache->wq, &io->work);
+	}
+}
+
 static void
 fetch_land(struct work *w)
 {
@@ -339,6 +389,8 @@ fetch_land(struct work *w)
 	}
 	if (ft->gen != ft->file->base_gen)
 		err = 0;
+	if (err == -ENOSPC)
+		feed_readers(ft);
 	if (err != 0)
 		log_err("cache.fetch", "landing-failed", "space=%u file=%llu err=\"%s\"", s->id,
 		    (unsigned long long)ft->file->id, err_str(err));
