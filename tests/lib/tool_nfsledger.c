@@ -13,9 +13,11 @@
  * SIGTERM: verify once more, print "OK rounds=N ops=N" and exit 0.  A broken promise: a line that
  * says which, exit 1.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <nfsc/libnfs.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -115,6 +117,33 @@ version_of(const struct file_state *f, const uint8_t *b, uint32_t block)
 	return w[2];
 }
 
+/* Is somebody listening?  libnfs 4.0 crashes on some errors of a mount that nobody answers, so it is
+ * not asked before. */
+static bool
+is_listening(const char *server)
+{
+	const char *port = strstr(url_text, "nfsport=");
+	struct sockaddr_in sin = {.sin_family = AF_INET};
+	struct pollfd p;
+	int err = 0, fd;
+	socklen_t len = sizeof(err);
+	bool ok;
+
+	sin.sin_port = htons((uint16_t)(port != NULL ? atoi(port + 8) : 2049));
+	if (inet_pton(AF_INET, server, &sin.sin_addr) != 1)
+		return true;
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	(void)connect(fd, (struct sockaddr *)&sin, sizeof(sin));
+	p.fd = fd;
+	p.events = POLLOUT;
+	ok = poll(&p, 1, 500) == 1 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0 &&
+	     err == 0;
+	close(fd);
+	return ok;
+}
+
 static bool
 connect_server(void)
 {
@@ -131,7 +160,7 @@ connect_server(void)
 	}
 	nfs_set_autoreconnect(nfs, 0);
 	nfs_set_timeout(nfs, 4000);
-	ok = nfs_mount(nfs, u->server, u->path) == 0;
+	ok = is_listening(u->server) && nfs_mount(nfs, u->server, u->path) == 0;
 	nfs_destroy_url(u);
 	return ok;
 }
