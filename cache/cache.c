@@ -36,6 +36,7 @@ cache_new(const struct cache_conf *conf)
 	list_init(&c->spaces);
 	list_init(&c->work);
 	list_init(&c->marked);
+	list_init(&c->untidy);
 	list_init(&c->queue);
 	cache_set_capacity(c, conf->capacity_bytes, conf->dirty_max_bytes);
 	return c;

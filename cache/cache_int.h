@@ -28,7 +28,9 @@
 #define FETCH_CHUNKS (FETCH_MAX / CACHE_CHUNK_SIZE + 1) /* chunks one GET can touch */
 #define FETCH_UNIT (64u << 10)				/* random misses are rounded to this */
 #define REDO_GROUP_MAX (256u << 10)  /* more un-synced bytes than this: fdatasync */
-#define REDO_TOTAL_MAX (16u << 20)   /* redo rows kept before an fdatasync clears them */
+#define REDO_TOTAL_MAX (32u << 20)   /* redo rows kept before an fdatasync clears them */
+#define REDO_TIDY (4u << 20)	     /* so many are cleared when nobody commits */
+#define TIDY_IDLE_NS 20000000ull     /* time without commits after which that is so */
 #define LAZY_MAX (256u << 20)	     /* fetched, not yet named bytes that force a flush */
 #define WRITE_INLINE_MAX (64u << 10) /* biggest pwrite on a loop's stack */
 #define PARK_TIMEOUT_NS (10ull * 1000000000)
@@ -228,6 +230,7 @@ struct cache_space {
 	struct list waiters;
 	struct list work_link; /* cache->work */
 	struct list mark_link; /* cache->marked, by due time */
+	struct list tidy_link; /* cache->untidy */
 	_Atomic bool is_marked;
 	uint64_t mark_due_ns;
 	bool in_group; /* the committer is at it */
@@ -257,6 +260,8 @@ struct cache {
 	pthread_cond_t commit_cond;
 	struct list work;   /* spaces with waiters */
 	struct list marked; /* spaces that changed and nobody waits */
+	struct list untidy; /* spaces with many redo rows */
+	uint64_t last_commit_ns;
 	bool commit_stop, committer_runs;
 	pthread_cond_t group_done; /* a group was finished: close waits for the space to leave it */
 	pthread_t committer;
@@ -363,6 +368,7 @@ struct commit_space { /* one space's part of the group under way */
 	struct pend pend;
 	struct index_txn *txn;
 	bool want_sync, did_sync, use_redo, clears_redo;
+	bool is_tidy; /* nobody waits: sync, so that redo rows can be cleared */
 	int err;
 };
 

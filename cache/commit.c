@@ -5,7 +5,9 @@
  * One round: under each space's lock take one consistent picture (commit_snap.c); without the lock
  * make the data durable, by fdatasync or, for few bytes, by redo rows inside the transaction; apply
  * the transaction; complete the waiters.  While a round runs the next one gathers, so the group grows
- * with the load and an idle cache adds no delay.
+ * with the load and an idle cache adds no delay.  What has to be done some time and takes long (sync
+ * the data so that redo rows can go, checkpoint the index) waits for a moment without commits, as
+ * long as its bounds allow.
  *
  * A round that fails fails every waiter of it (P6); everything it took is put back and tried again
  * by the next one, after data that a failed sync touched was copied to fresh slots.
@@ -45,8 +47,26 @@ group_add(struct commit_space *cs, struct cache_space *s)
 	list_splice_tail(&cs->waiters, &s->waiters);
 	list_del(&s->work_link);
 	list_del(&s->mark_link);
+	list_del(&s->tidy_link);
 	s->is_marked = false;
 	s->in_group = true;
+}
+
+/* tidy - nobody has committed for a while: do what else would hold up a commit some day, the clearing of
+ * redo rows as a round of its own, then the checkpoint. commit_lock held, let go meanwhile.
+ * result: spaces put into v */
+static unsigned int
+tidy(struct cache *c, struct commit_space *v)
+{
+	if (!list_empty(&c->untidy)) {
+		group_add(v, container_of(c->untidy.next, struct cache_space, tidy_link));
+		v->is_tidy = true;
+		return 1;
+	}
+	pthread_mutex_unlock(&c->commit_lock);
+	(void)index_tidy(c->index); /* logged; the next commits bring it up again */
+	pthread_mutex_lock(&c->commit_lock);
+	return 0;
 }
 
 /* group_gather - wait for work. result: number of spaces, 0 = stop */
@@ -54,7 +74,7 @@ static unsigned int
 group_gather(struct cache *c, struct commit_space *v)
 {
 	unsigned int n = 0;
-	uint64_t now;
+	uint64_t now, due;
 
 	pthread_mutex_lock(&c->commit_lock);
 	for (;;) {
@@ -73,8 +93,18 @@ group_gather(struct cache *c, struct commit_space *v)
 		}
 		if (n > 0 || c->commit_stop)
 			break;
-		if (first != NULL)
-			wait_until(c, first->mark_due_ns);
+		due = first == NULL ? UINT64_MAX : first->mark_due_ns;
+		if (!list_empty(&c->untidy) || index_wants_tidy(c->index)) {
+			if (now >= c->last_commit_ns + TIDY_IDLE_NS) {
+				n = tidy(c, v);
+				if (n > 0)
+					break;
+				continue;
+			}
+			due = min64(due, c->last_commit_ns + TIDY_IDLE_NS);
+		}
+		if (due != UINT64_MAX)
+			wait_until(c, due);
 		else
 			pthread_cond_wait(&c->commit_cond, &c->commit_lock);
 	}
@@ -184,8 +214,14 @@ group_run(struct cache *c, struct commit_space *v, unsigned int n)
 	for (unsigned int i = 0; i < n; i++)
 		finish_space(&v[i], sync_failed[i]);
 	pthread_mutex_lock(&c->commit_lock);
-	for (unsigned int i = 0; i < n; i++)
-		v[i].s->in_group = false;
+	c->last_commit_ns = now_ns();
+	for (unsigned int i = 0; i < n; i++) {
+		struct cache_space *s = v[i].s;
+
+		s->in_group = false;
+		if (v[i].err == 0 && s->redo_bytes >= REDO_TIDY && list_empty(&s->tidy_link))
+			list_add_tail(&c->untidy, &s->tidy_link);
+	}
 	pthread_cond_broadcast(&c->group_done);
 	pthread_mutex_unlock(&c->commit_lock);
 }
@@ -235,6 +271,7 @@ cachei_commit_leave(struct cache_space *s)
 		pthread_cond_wait(&c->group_done, &c->commit_lock);
 	list_del(&s->work_link);
 	list_del(&s->mark_link);
+	list_del(&s->tidy_link);
 	pthread_mutex_unlock(&c->commit_lock);
 }
 

@@ -141,6 +141,7 @@ cachei_snap_take(struct commit_space *cs, uint64_t *redo_bytes)
 	bool has_rows;
 
 	cache_space_lock(s);
+	s->flush_lazy = s->flush_lazy || cs->is_tidy;
 	if (s->ops->collect != NULL)
 		s->ops->collect(s->owner, cs->txn);
 	bytes = survey(s, &has_rows);

@@ -290,13 +290,14 @@ static int
 configure(struct index *ix)
 {
 	static const char *const pragmas[] = {"PRAGMA locking_mode=EXCLUSIVE",
-	    "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA wal_autocheckpoint=4000",
+	    "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL",
 	    "PRAGMA cache_size=-65536", "PRAGMA temp_store=MEMORY",
 	    "PRAGMA journal_size_limit=67108864", "BEGIN EXCLUSIVE; COMMIT"};
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(pragmas) / sizeof(pragmas[0]) && err == 0; i++)
 		err = run_sql(ix, pragmas[i]);
+	index_wal_init(ix);
 	return err;
 }
 

@@ -115,6 +115,12 @@ int index_apply(struct index *ix, struct index_txn *t) CW_MUST_CHECK;
 /* index_apply_many - the same for n lists in order, all in one SQLite transaction. */
 int index_apply_many(struct index *ix, struct index_txn **txns, size_t n) CW_MUST_CHECK;
 
+/* index_wants_tidy - has so much gathered in the write-ahead log that it is worth a checkpoint? any
+ * index_tidy - make it: for moments without commits, it takes tens of milliseconds.
+ * result: 0, -EIO, -ENOSPC; nothing is lost by an error. ctx: committer */
+bool index_wants_tidy(const struct index *ix);
+int index_tidy(struct index *ix);
+
 /* --- life: cache.c and check.c only --------------------------------------------------------------- */
 /* index_open - open or create; the file stays locked against other processes until index_close().
  * args:   is_new is set when an empty index was created; err_text gets what is wrong and what to do

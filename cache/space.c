@@ -67,6 +67,7 @@ space_new(struct cache *c, uint32_t id, const struct cache_owner_ops *ops, void 
 	list_init(&s->waiters);
 	list_init(&s->work_link);
 	list_init(&s->mark_link);
+	list_init(&s->tidy_link);
 	return s;
 }
 
@@ -156,6 +157,7 @@ struct load {
 	struct cache_file *(*resolve)(void *owner, uint64_t file_id);
 	struct cache_file *last; /* rows come file by file */
 	struct vec dirty;	 /* struct cache_file *: files with DIRTY blocks */
+	uint64_t size;		 /* of the data file */
 	uint64_t norphans;
 };
 
@@ -171,6 +173,16 @@ static bool
 row_ok(int64_t slot, uint64_t mask)
 {
 	return slot == NO_SLOT ? mask == 0 : slot >= 0 && slot <= INT32_MAX && mask != 0;
+}
+
+/* is_there - does the data file reach to the last block of mask? What is named was durable (P1): if not,
+ * somebody cut the file, and zeros would be served for data. */
+static bool
+is_there(const struct load *ld, int64_t slot, uint64_t mask)
+{
+	return mask == 0 ||
+	       slot_off((int32_t)slot) + (uint64_t)(63 - __builtin_clzll(mask)) * CACHE_BLOCK_SIZE <
+		   ld->size;
 }
 
 static void
@@ -229,6 +241,17 @@ load_chunk(void *arg, const struct index_chunk *row)
 		    s->id, (unsigned long long)row->file_id, row->chunk_no);
 		return -EUCLEAN;
 	}
+	if (!is_there(ld, row->clean_slot, row->clean_mask) ||
+	    !is_there(ld, row->sealed_slot, row->sealed_mask) ||
+	    !is_there(ld, row->dirty_slot, row->dirty_mask)) {
+		log_err("cache.space", "data-file-short",
+		    "space=%u path=%s size=%llu file=%llu chunk=%u: the index names bytes behind "
+		    "the "
+		    "end; put the file back, or run causeway check and see what would be lost",
+		    s->id, s->path, (unsigned long long)ld->size, (unsigned long long)row->file_id,
+		    row->chunk_no);
+		return -EUCLEAN;
+	}
 	ch = cachei_chunk_get(f, row->chunk_no);
 	ch->flags |= CHUNK_STORED;
 	ch->clean_slot = (int32_t)row->clean_slot;
@@ -282,8 +305,12 @@ cache_space_load(
     struct cache_space *s, struct cache_file *(*resolve)(void *owner, uint64_t file_id))
 {
 	struct load ld = {.s = s, .resolve = resolve};
+	int64_t size = s->cache->os->size(s->file);
 	int err;
 
+	if (size < 0)
+		return (int)size;
+	ld.size = (uint64_t)size;
 	cache_space_lock(s);
 	err = index_each_chunk(s->cache->index, s->id, load_chunk, &ld);
 	if (err == 0)

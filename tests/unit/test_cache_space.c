@@ -248,6 +248,28 @@ few_bytes_are_committed_without_fdatasync_and_survive(void **state)
 }
 
 static void
+what_takes_long_is_done_when_nobody_commits(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = &fx->files[0];
+	struct cache_stats st;
+
+	(void)state;
+	for (int i = 0; i < 40; i++) { /* 5 MiB in redo rows, far from their limit */
+		assert_int_equal(fx_write(f, 0, 128 << 10, buf + i, 0), 0);
+		assert_int_equal(cache_commit_sync(fx->space), 0);
+	}
+	for (int i = 0; i < 5000 && (index_wants_tidy(cache_index(fx->cache)) || i == 0); i++)
+		usleep(2000);
+	assert_false(index_wants_tidy(cache_index(fx->cache)));
+	cache_get_stats(fx->cache, &st);
+	assert_true(st.fdatasyncs > 0); /* the redo rows were too few for a commit to ask for it */
+	osfile_crash_forget_cached();
+	fx_check_range(f, 0, 128 << 10, 0);
+	end(fx);
+}
+
+static void
 many_bytes_are_committed_by_one_fdatasync(void **state)
 {
 	struct fx *fx = new_crash_fx(64 * MIB);
@@ -666,6 +688,7 @@ main(void)
 	    cmocka_unit_test(an_unaligned_write_over_a_remote_base_fetches_only_its_edges),
 	    cmocka_unit_test(a_fetch_error_fails_who_waits_and_nobody_later),
 	    cmocka_unit_test(few_bytes_are_committed_without_fdatasync_and_survive),
+	    cmocka_unit_test(what_takes_long_is_done_when_nobody_commits),
 	    cmocka_unit_test(many_bytes_are_committed_by_one_fdatasync),
 	    cmocka_unit_test(clean_data_is_evicted_before_the_capacity_is_passed),
 	    cmocka_unit_test(a_write_waits_for_room_and_goes_on_when_an_upload_makes_it),
