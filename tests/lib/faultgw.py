@@ -73,26 +73,41 @@ def pattern(seed, size):
     return hashlib.shake_128(str(seed).encode()).digest(size)
 
 
+class OtherStore:
+    """The store of the environment: Ceph RGW where a test needs it. Without faults and statistics."""
+
+    def __init__(self):
+        if "CW_RGW_ENDPOINT" not in os.environ:
+            print("skipped: no Ceph RGW")
+            sys.exit(77)
+        self.endpoint = os.environ["CW_RGW_ENDPOINT"]
+        self.access, self.secret = os.environ["CW_RGW_ACCESS"], os.environ["CW_RGW_SECRET"]
+
+    def close(self):
+        pass
+
+
 class Gateway:
     """One causewayd and its store. Everything goes away with the context."""
 
     def __init__(self, capacity="256M", dirty_max=None, settle_ms=50, max_age_ms=2000, conf="", s3="",
-                 cache=None, store_options=()):
+                 cache=None, store_options=(), store=None):
         self.dir = tempfile.mkdtemp(prefix="cw-fault-")
         self.cache = cache or os.path.join(self.dir, "cache")
         self.capacity, self.dirty_max, self.settle_ms = capacity, dirty_max, settle_ms
         self.max_age_ms, self.extra, self.s3_extra = max_age_ms, conf, s3
-        self.store = s3d.Server(*store_options)
+        self.store = store or s3d.Server(*store_options)
         self.nfs_port, self.api_port = free_ports(2)
         self.api = "http://127.0.0.1:%d" % self.api_port
         self.proc, self.gateway_arn, self.shares = None, None, {}
         self.conf_path = os.path.join(self.dir, "causeway.conf")
         self.log_path = os.path.join(self.dir, "causewayd.log")
-        self.s3 = s3d.client(self.store.endpoint, retries=3)
+        keys = (store.access, store.secret) if store else (s3d.ACCESS, s3d.SECRET)
+        self.s3 = s3d.client(self.store.endpoint, *keys, retries=3)
         self.clients = []
         os.makedirs(self.cache, exist_ok=True)
         os.makedirs(os.path.join(self.dir, "run"))
-        self.keys(s3d.ACCESS, s3d.SECRET)
+        self.keys(*keys)
         with open(os.path.join(self.dir, "credentials"), "w") as f:
             f.write("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n"
                     % (KEY.access_key, KEY.secret_key))
@@ -188,7 +203,10 @@ socket = run/fuse.sock
         """A start that must not succeed. -> (exit status, what it said)"""
         before = len(self.log())
         self.spawn()
-        code = self.proc.wait(seconds * SLOW)
+        try:
+            code = self.proc.wait(seconds * SLOW)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("it started: " + self.log()[before:]) from None
         self.proc = None
         return code, self.log()[before:]
 
