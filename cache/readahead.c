@@ -2,14 +2,15 @@
 /*
  * readahead.c - notice that a file is read from front to back and fetch ahead of the reader.
  *
- * The window doubles from 256 KiB to 16 MiB with every hit of the expected place.  Clients have many
- * reads in flight and the network reorders them, so "expected" is generous.  A read elsewhere ends
- * the sequence; random readers fetch only what they ask for.
+ * The window doubles from 256 KiB to 32 MiB with every hit of the expected place; it is filled up
+ * again as soon as there is room in it for one GET, so that eight of them are always under way.
+ * Clients have many reads in flight and the network reorders them, so "expected" is generous.  A read
+ * elsewhere ends the sequence; random readers fetch only what they ask for.
  */
 #include "cache/cache_int.h"
 
 #define RA_MIN (256u << 10)
-#define RA_MAX (16u << 20)
+#define RA_MAX (32u << 20)
 #define RA_SLACK (2u << 20)	/* how far out of order reads of one sequence may be */
 #define RA_BUDGET (192ll << 20) /* bytes in flight over all files */
 
@@ -31,7 +32,9 @@ cachei_readahead(struct cache_file *f, uint64_t off, uint32_t len, uint64_t size
 	f->ra_next = max64(f->ra_next, end);
 	if (f->ra_window == 0)
 		f->ra_window = RA_MIN;
-	if (f->ra_end > f->ra_next && f->ra_end - f->ra_next > f->ra_window / 2)
+	if (f->ra_end > f->ra_next &&
+	    f->ra_end - f->ra_next >
+		max64(f->ra_window / 2, f->ra_window - min64(f->ra_window, FETCH_MAX)))
 		return;
 	from = max64(f->ra_end, f->ra_next);
 	to = min64(f->ra_next + f->ra_window, min64(size, f->base_limit));

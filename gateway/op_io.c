@@ -309,7 +309,9 @@ op_release(struct cw_op *op)
 
 	if (r < 0)
 		return r;
-	if (n->nopen > 0 && --n->nopen == 0)
+	if (n->nopen > 0 && --n->nopen == 0) {
+		sync_committed(op->share, n); /* its writer is done with it */
 		node_maybe_free(op->share, n);
+	}
 	return 0;
 }

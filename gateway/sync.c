@@ -84,36 +84,77 @@ core_put(struct sync_core *c)
 	pthread_mutex_unlock(&core_mutex);
 }
 
+/* Memory of a part is kept for the next one while uploads run: fresh pages cost as much as the copy
+ * into them. The first bytes of a kept one are the link. */
+struct kept_body {
+	struct kept_body *next;
+};
+
+static bool
+is_kept_size(size_t len)
+{
+	return len > SYNC_BODY_KEEP_MIN && len <= SYNC_PART_MIN;
+}
+
+/* body_alloc - under body_mutex */
+static void *
+body_alloc(struct sync_core *core, size_t len)
+{
+	struct kept_body *b = core->kept;
+
+	if (!is_kept_size(len))
+		return xmalloc(len > 0 ? len : 1);
+	if (b == NULL)
+		return xmalloc(SYNC_PART_MIN);
+	core->kept = b->next;
+	return b;
+}
+
 void *
 sync_body_get(struct sync_core *core, size_t len)
 {
+	void *body;
+
 	pthread_mutex_lock(&core->body_mutex);
 	while (core->body_used > 0 && core->body_used + len > SYNC_BODY_MAX)
 		pthread_cond_wait(&core->body_freed, &core->body_mutex);
 	core->body_used += len;
+	body = body_alloc(core, len);
 	pthread_mutex_unlock(&core->body_mutex);
-	return xmalloc(len > 0 ? len : 1);
+	return body;
 }
 
 void *
 sync_body_try(struct sync_core *core, size_t len)
 {
-	bool fits;
+	void *body = NULL;
 
 	pthread_mutex_lock(&core->body_mutex);
-	fits = core->body_used == 0 || core->body_used + len <= SYNC_BODY_MAX;
-	if (fits)
+	if (core->body_used == 0 || core->body_used + len <= SYNC_BODY_MAX) {
 		core->body_used += len;
+		body = body_alloc(core, len);
+	}
 	pthread_mutex_unlock(&core->body_mutex);
-	return fits ? xmalloc(len > 0 ? len : 1) : NULL;
+	return body;
 }
 
 void
 sync_body_put(struct sync_core *core, void *body, size_t len)
 {
-	free(body);
+	struct kept_body *b = body;
+
 	pthread_mutex_lock(&core->body_mutex);
 	core->body_used -= len;
+	if (is_kept_size(len)) {
+		b->next = core->kept;
+		core->kept = b;
+	} else {
+		free(body);
+	}
+	while (core->body_used == 0 && (b = core->kept) != NULL) {
+		core->kept = b->next;
+		free(b);
+	}
 	pthread_cond_broadcast(&core->body_freed);
 	pthread_mutex_unlock(&core->body_mutex);
 }
@@ -697,15 +738,20 @@ drop_jobs(struct cw_share *s)
 	}
 }
 
-/* wait_for_users - for requests under way, but for a store that does not answer only CLOSE_GRACE_S. */
+/* wait_for_users - for requests under way, but for a store that does not answer only CLOSE_GRACE_S; and
+ * not once more for each share of a process that ends. */
 static void
 wait_for_users(struct sync *y)
 {
+	static uint64_t last_cut_ms; /* atomic */
+	uint64_t now_ms = clock_mono_ms(), cut_ms;
 	struct timespec due;
 	bool is_cut = false;
 
 	clock_gettime(CLOCK_REALTIME, &due);
-	due.tv_sec += CLOSE_GRACE_S;
+	cut_ms = __atomic_load_n(&last_cut_ms, __ATOMIC_RELAXED);
+	if (cut_ms == 0 || now_ms - cut_ms > CLOSE_GRACE_S * 1000)
+		due.tv_sec += CLOSE_GRACE_S;
 	pthread_mutex_lock(&y->users_mutex);
 	while (y->users > 0 || !y->stopped) {
 		if (is_cut) {
@@ -714,6 +760,7 @@ wait_for_users(struct sync *y)
 			is_cut = true;
 			pthread_mutex_unlock(&y->users_mutex);
 			share_cut_store(y->s);
+			__atomic_store_n(&last_cut_ms, clock_mono_ms(), __ATOMIC_RELAXED);
 			pthread_mutex_lock(&y->users_mutex);
 		}
 	}

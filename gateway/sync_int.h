@@ -21,6 +21,7 @@
 #define SYNC_JOBS_START 16
 #define SYNC_JOBS_MAX 64
 #define SYNC_BODY_MAX (128u << 20) /* memory for bodies, whole process */
+#define SYNC_BODY_KEEP_MIN (1u << 20)
 #define SYNC_SMALL_MAX (16u << 20) /* one PUT up to here */
 #define SYNC_PART_MIN (8u << 20)
 #define SYNC_PART_SMALL (5u << 20) /* over a base object: less is sent for a scattered change */
@@ -66,6 +67,7 @@ struct sync_core {
 	pthread_mutex_t body_mutex;
 	pthread_cond_t body_freed;
 	size_t body_used;
+	struct kept_body *kept; /* memory of parts, for the next ones; none when nothing is used */
 	uint64_t boot; /* random; part of the mark on our own uploads */
 };
 
