@@ -24,7 +24,7 @@
  * program that does not know it loses nothing by leaving it alone. */
 static const char reply_table[] =
     "CREATE TABLE IF NOT EXISTS reply(seq INTEGER PRIMARY KEY, space INTEGER NOT NULL,"
-    " time INTEGER NOT NULL, tag BLOB NOT NULL)";
+    " time INTEGER NOT NULL, tags BLOB NOT NULL)";
 
 /* The meaning of every column: FORMAT.md. */
 static const char schema[] =

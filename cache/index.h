@@ -73,11 +73,12 @@ struct index_upload { /* a multipart upload under way */
 
 #define INDEX_REPLY_TAG_LEN 16u
 
-struct
-    index_reply { /* a request whose change is in the index: should it come again, it is not to be run */
+/* Requests whose changes are in the index: should one come again, it is not to be run. */
+struct index_reply {
 	uint32_t space;
 	int64_t time_ns;
-	const uint8_t *tag; /* INDEX_REPLY_TAG_LEN bytes; what they say is their maker's business */
+	const uint8_t *tags; /* INDEX_REPLY_TAG_LEN bytes each: their maker's business */
+	size_t ntags;
 };
 
 /* --- transactions: building is pure memory, any thread; strings are copied --------------------- */
@@ -92,7 +93,8 @@ void index_txn_put_tomb(struct index_txn *t, const struct index_tomb *b);
 void index_txn_del_tomb(struct index_txn *t, uint64_t id);
 void index_txn_put_upload(struct index_txn *t, const struct index_upload *u);
 void index_txn_del_upload(struct index_txn *t, uint64_t ino);
-/* reply - appended; some 8,192 of the newest are kept, over all spaces. */
+/* reply - one row for all of a transaction, since each row costs some microseconds; appended; some 8,192
+ * of the newest tags are kept, over all spaces. */
 void index_txn_add_reply(struct index_txn *t, const struct index_reply *r);
 /* kv - small named state: ns such as "share", "gateway", "tag"; value is text (JSON), NULL deletes. */
 void index_txn_put_kv(struct index_txn *t, const char *ns, const char *key, const char *value);

@@ -221,11 +221,11 @@ index_each_upload(
 static int
 reply_row(struct each *e, sqlite3_stmt *st)
 {
-	struct index_reply r = {
-	    u32_at(st, 0), sqlite3_column_int64(st, 1), sqlite3_column_blob(st, 2)};
+	struct index_reply r = {.space = u32_at(st, 1),
+	    .time_ns = sqlite3_column_int64(st, 2),
+	    .tags = sqlite3_column_blob(st, 3),
+	    .ntags = (size_t)sqlite3_column_bytes(st, 3) / INDEX_REPLY_TAG_LEN};
 
-	if (sqlite3_column_bytes(st, 2) != INDEX_REPLY_TAG_LEN)
-		return 0; /* nobody's tag */
 	return e->fn.reply(e->fn_arg, &r);
 }
 
@@ -235,8 +235,7 @@ index_each_reply(
 {
 	struct each e = {.row = reply_row, .fn_arg = arg, .fn.reply = fn};
 
-	return each_row(
-	    ix, "SELECT space,time,tag FROM reply WHERE space=?1 ORDER BY seq", NULL, space, 0, &e);
+	return each_row(ix, "SELECT * FROM reply WHERE space=?1 ORDER BY seq", NULL, space, 0, &e);
 }
 
 static int

@@ -22,7 +22,7 @@ const char *const index_sql[OP_MAX] = {
     [OP_DEL_TOMB] = "DELETE FROM tomb WHERE id=?1",
     [OP_PUT_UPLOAD] = "INSERT OR REPLACE INTO upload VALUES(?1,?2,?3,?4,?5,?6)",
     [OP_DEL_UPLOAD] = "DELETE FROM upload WHERE ino=?1",
-    [OP_ADD_REPLY] = "INSERT INTO reply(space,time,tag) VALUES(?1,?2,?3)",
+    [OP_ADD_REPLY] = "INSERT INTO reply SELECT ifnull(max(seq),0)+?4,?1,?2,?3 FROM reply",
     [OP_TRIM_REPLIES] = "DELETE FROM reply WHERE seq<=?1",
     [OP_PUT_KV] = "INSERT OR REPLACE INTO kv VALUES(?1,?2,?3)",
     [OP_DEL_KV] = "DELETE FROM kv WHERE ns=?1 AND key=?2",
@@ -267,7 +267,7 @@ index_txn_add_reply(struct index_txn *t, const struct index_reply *r)
 	struct op *op = add_op(t, OP_ADD_REPLY);
 
 	op->u.reply = *r;
-	op->u.reply.tag = arena_copy(t, r->tag, INDEX_REPLY_TAG_LEN);
+	op->u.reply.tags = arena_copy(t, r->tags, r->ntags * INDEX_REPLY_TAG_LEN);
 }
 
 void
@@ -421,7 +421,9 @@ bind_op(sqlite3_stmt *st, const struct op *op)
 	case OP_ADD_REPLY:
 		sqlite3_bind_int64(st, 1, op->u.reply.space);
 		sqlite3_bind_int64(st, 2, op->u.reply.time_ns);
-		sqlite3_bind_blob(st, 3, op->u.reply.tag, INDEX_REPLY_TAG_LEN, SQLITE_STATIC);
+		sqlite3_bind_blob64(st, 3, op->u.reply.tags,
+		    op->u.reply.ntags * INDEX_REPLY_TAG_LEN, SQLITE_STATIC);
+		sqlite3_bind_int64(st, 4, (sqlite3_int64)op->u.reply.ntags);
 		break;
 	case OP_PUT_KV:
 		bind_str(st, 3, op->u.kv.value);
@@ -474,14 +476,17 @@ trim_events(struct index *ix)
 	return op.u.id.a <= 0 ? 0 : step_op(ix, OP_TRIM_EVENTS, &op);
 }
 
+/* trim_replies - n were added. */
 static int
-trim_replies(struct index *ix)
+trim_replies(struct index *ix, size_t n)
 {
 	struct op op = {.code = OP_TRIM_REPLIES};
 	int64_t seq = sqlite3_last_insert_rowid(ix->db);
 
+	if (seq / REPLIES_SPARE == (seq - (int64_t)n) / REPLIES_SPARE)
+		return 0;
 	op.u.id.a = seq - REPLIES_KEPT;
-	return seq % REPLIES_SPARE != 0 ? 0 : step_op(ix, OP_TRIM_REPLIES, &op);
+	return step_op(ix, OP_TRIM_REPLIES, &op);
 }
 
 static int
@@ -494,7 +499,7 @@ apply_ops(struct index *ix, const struct index_txn *t)
 		if (err == 0 && t->ops[i].code == OP_ADD_EVENT)
 			err = trim_events(ix);
 		if (err == 0 && t->ops[i].code == OP_ADD_REPLY)
-			err = trim_replies(ix);
+			err = trim_replies(ix, t->ops[i].u.reply.ntags);
 	}
 	return err;
 }

@@ -44,10 +44,13 @@ load_row(void *arg, const struct index_reply *row)
 {
 	const int64_t limit_ns = (int64_t)KNOWN_FOR_MS * 1000000;
 	struct loading *l = arg;
+	size_t i;
 
 	/* The clock may have been set meanwhile: what seems to come from the future counts too. */
-	if (row->time_ns >= l->now_ns - limit_ns)
-		append(&l->r->known, &l->r->nknown, &l->cap, row->tag);
+	if (row->time_ns < l->now_ns - limit_ns)
+		return 0;
+	for (i = 0; i < row->ntags; i++)
+		append(&l->r->known, &l->r->nknown, &l->cap, row->tags + i * LEN);
 	return 0;
 }
 
@@ -83,13 +86,12 @@ void
 reply_collect(struct cw_share *s, struct index_txn *txn)
 {
 	struct replies *r = &s->replies;
-	struct index_reply row = {.space = s->id, .time_ns = clock_real_ns()};
-	size_t i;
+	struct index_reply row = {.space = s->id, .tags = r->fresh, .ntags = r->nfresh};
 
-	for (i = 0; i < r->nfresh; i++) {
-		row.tag = r->fresh + i * LEN;
-		index_txn_add_reply(txn, &row);
-	}
+	if (r->nfresh == 0)
+		return;
+	row.time_ns = clock_real_ns();
+	index_txn_add_reply(txn, &row);
 	/* Should this commit fail, their senders are told so: they are not offered again. */
 	r->nfresh = 0;
 }

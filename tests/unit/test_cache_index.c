@@ -207,14 +207,17 @@ static int
 see_reply(void *arg, const struct index_reply *row)
 {
 	struct replies_seen *seen = arg;
-	uint64_t number;
+	uint64_t tag[2];
 
-	memcpy(&number, row->tag, sizeof(number));
-	assert_int_equal(row->time_ns, number * 10);
-	assert_true(seen->n == 0 || number > seen->last);
-	if (seen->n++ == 0)
-		seen->first = number;
-	seen->last = number;
+	for (size_t i = 0; i < row->ntags; i++) {
+		memcpy(tag, row->tags + i * sizeof(tag), sizeof(tag));
+		assert_int_equal(tag[1], 42);
+		assert_true(seen->n == 0 || tag[0] == seen->last + 1);
+		if (seen->n++ == 0)
+			seen->first = tag[0];
+		seen->last = tag[0];
+		assert_int_equal(row->time_ns, (tag[0] - i) * 10);
+	}
 	return 0;
 }
 
@@ -222,12 +225,18 @@ static void
 add_replies(struct index *ix, uint32_t space, uint64_t from, uint64_t to)
 {
 	struct index_txn *t = index_txn_new();
-	uint64_t tag[2] = {0, 42};
+	uint64_t tags[7][2];
+	size_t n;
 
-	for (; from < to; from++) {
-		tag[0] = from;
-		index_txn_add_reply(
-		    t, &(struct index_reply){space, (int64_t)from * 10, (uint8_t *)tag});
+	while (from < to) { /* some alone, some together */
+		const struct index_reply row = {space, (int64_t)from * 10, (uint8_t *)tags,
+		    to - from < from % 7 + 1 ? to - from : from % 7 + 1};
+
+		for (n = 0; n < row.ntags; n++) {
+			tags[n][0] = from++;
+			tags[n][1] = 42;
+		}
+		index_txn_add_reply(t, &row);
 	}
 	apply(ix, t);
 }
