@@ -21,8 +21,12 @@ echo 'int x;' | out/unifdef | grep -q 'int x' || ok=no
 guest_say "compiled $ok"
 mv out out.renamed && rm -r out.renamed || ok=no
 cd / && umount /mnt/nfs
-mount -i -t nfs -o "addr=$SERVER,vers=3,nolock,hard,proto=tcp,mountproto=tcp,port=$PORT,mountport=${MPORT:-$PORT},mountaddr=$SERVER" \
-	"$SERVER:/$SHARE" /mnt/nfs || ok=no
+for _ in $(seq 30); do # a mount is no mounted share: it fails while the server is down
+	mount -i -t nfs -o "addr=$SERVER,vers=3,nolock,hard,proto=tcp,mountproto=tcp,port=$PORT,mountport=${MPORT:-$PORT},mountaddr=$SERVER" \
+		"$SERVER:/$SHARE" /mnt/nfs && break
+	sleep 0.5
+done
+grep -q ' /mnt/nfs nfs' /proc/mounts || ok=no
 diff -r --no-dereference "/mnt/host$REF" /mnt/nfs >/tmp/diff 2>&1 || { ok=no; head -n 20 /tmp/diff; }
 umount /mnt/nfs || ok=no
 guest_say "verdict $ok"
