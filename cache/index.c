@@ -290,9 +290,9 @@ static int
 configure(struct index *ix)
 {
 	static const char *const pragmas[] = {"PRAGMA locking_mode=EXCLUSIVE",
-	    "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL",
-	    "PRAGMA cache_size=-65536", "PRAGMA temp_store=MEMORY",
-	    "PRAGMA journal_size_limit=67108864", "BEGIN EXCLUSIVE; COMMIT"};
+	    "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA cache_size=-65536",
+	    "PRAGMA temp_store=MEMORY", "PRAGMA journal_size_limit=67108864",
+	    "BEGIN EXCLUSIVE; COMMIT"};
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(pragmas) / sizeof(pragmas[0]) && err == 0; i++)
