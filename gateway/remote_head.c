@@ -17,6 +17,9 @@
 #include "gateway/sync_int.h"
 
 #define PREFETCH_MAX 1000 /* children looked ahead of a READDIRPLUS */
+/* HEADs that wait: a walk over a million new names must not queue two gigabytes of them, and whoever
+ * really needs one waits behind them. What is left out is asked for when somebody wants to know it. */
+#define HEAD_QUEUE_MAX 4096
 
 struct head_want {
 	struct list link;
@@ -262,6 +265,7 @@ heads_start(struct sync *y)
 		struct head_want *h = container_of(y->head_queue.next, struct head_want, link);
 
 		list_del(&h->link);
+		y->nheads_queued--;
 		y->nheads++;
 		if (h->n->flags & NODE_REMOVED || h->n->remote.key == NULL || !sync_user_get(y)) {
 			/* want_end() may start others: it must find the count as it is */
@@ -301,6 +305,7 @@ want(struct sync *y, struct node *n, bool at_front)
 	list_init(&h->link);
 	node_ref(n);
 	n->flags |= NODE_HEADING;
+	y->nheads_queued++;
 	if (at_front)
 		list_add_head(&y->head_queue, &h->link);
 	else
@@ -341,7 +346,8 @@ remote_prefetch_meta(struct cw_share *s, struct node *dir, uint64_t from_cookie)
 
 	if (s->sync == NULL || s->sync->closing)
 		return;
-	for (i = dir_first_after(d, from_cookie); i < d->n && looked < PREFETCH_MAX; i++) {
+	for (i = dir_first_after(d, from_cookie);
+	     i < d->n && looked < PREFETCH_MAX && s->sync->nheads_queued < HEAD_QUEUE_MAX; i++) {
 		struct node *n = d->entries[i];
 
 		if (n == NULL)

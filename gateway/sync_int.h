@@ -194,7 +194,12 @@ struct sync {
 	unsigned int nrefresh;
 
 	struct list head_queue; /* struct head_want */
-	unsigned int nheads;
+	unsigned int nheads, nheads_queued;
+	uint64_t nattrs, nbare;		       /* answers of HEAD with and without attributes */
+	uint64_t *refine;		       /* inodes shown unconfirmed: HEADs to come */
+	size_t refine_at, refine_n, refine_cap;
+	unsigned int nahead; /* listings that nobody asked for */
+	uint64_t listed_ms;  /* when the last listing ended */
 
 	struct list uploads;	     /* struct upload_row: multipart uploads under way */
 	struct list upload_rows;     /* changes for the next commit */
