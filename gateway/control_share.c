@@ -10,6 +10,7 @@
  * FORCE_DELETING  being forgotten                     gone
  * The deleting phases are in the row, so a restart goes on with them.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "gateway/base/strbuf.h"
 #include "gateway/control_int.h"
 
+#define PROBE_LOOK_NS 200000000 /* while an answer is waited for */
 #define PROBE_AGAIN_MS 3000
 
 static void probe(struct control *c, const char *id);
@@ -313,6 +315,61 @@ explain(struct control *c, const struct control_share *s, int err, const char *c
 		    code[0] != '\0' ? ": " : "", code);
 }
 
+struct probe_wait {
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	bool is_done;
+};
+
+static void
+probe_done(struct objstore_req *req)
+{
+	struct probe_wait *w = req->ctx;
+
+	pthread_mutex_lock(&w->mutex);
+	w->is_done = true;
+	pthread_cond_signal(&w->cond);
+	pthread_mutex_unlock(&w->mutex);
+}
+
+static bool
+is_closing(struct control *c)
+{
+	bool r;
+
+	control_lock(c);
+	r = c->closing;
+	control_unlock(c);
+	return r;
+}
+
+/* probe_call - one request to a store of its own, which goes with it; a store that does not answer keeps
+ * nobody from stopping. */
+static int
+probe_call(struct control *c, struct objstore *store, struct objstore_req *req)
+{
+	struct probe_wait w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+	struct timespec until;
+	bool is_done = false;
+
+	req->done = probe_done;
+	req->ctx = &w;
+	objstore_submit(store, req);
+	while (!is_done && !is_closing(c)) {
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += PROBE_LOOK_NS;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		pthread_mutex_lock(&w.mutex);
+		if (!w.is_done)
+			(void)pthread_cond_timedwait(&w.cond, &w.mutex, &until);
+		is_done = w.is_done;
+		pthread_mutex_unlock(&w.mutex);
+	}
+	store->ops->close(store); /* ends it, should it still be under way */
+	return req->result;
+}
+
 /* Work queue, unlocked. */
 static void
 probe(struct control *c, const char *id)
@@ -329,10 +386,9 @@ probe(struct control *c, const char *id)
 		r = make_store_of(c, s, &store, text, sizeof(text));
 	control_unlock(c);
 	if (store != NULL) {
-		r = objstore_call(store, &req);
+		r = probe_call(c, store, &req);
 		snprintf(code, sizeof(code), "%s", req.error_code);
 		objstore_req_clear(&req);
-		store->ops->close(store);
 	}
 	control_lock(c);
 	s = controli_share_by_id(c, id);

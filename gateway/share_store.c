@@ -18,6 +18,7 @@ struct door {
 	pthread_rwlock_t lock;	/* read: a request is being handed over */
 	struct objstore *store; /* NULL: shut */
 	struct workq *wq;
+	char *label; /* outlives the store's own */
 };
 
 struct refusal {
@@ -77,6 +78,7 @@ door_close(struct objstore *s)
 
 	share_door_shut(s);
 	pthread_rwlock_destroy(&d->lock);
+	free(d->label);
 	free(d);
 }
 
@@ -88,6 +90,7 @@ share_door_new(struct objstore *store, struct workq *wq)
 
 	d->pub = *store;
 	d->pub.ops = &ops;
+	d->pub.label = d->label = xstrdup(store->label != NULL ? store->label : "");
 	d->store = store;
 	d->wq = wq;
 	pthread_rwlock_init(&d->lock, NULL);

@@ -28,7 +28,7 @@
 #define CONNECTIONS_MAX 1024u
 #define DRC_BYTES (32u * 1024 * 1024)
 #define DRC_AGE_S 300u
-#define STOP_S 10
+#define STOP_S 3 /* then it is the bucket that calls wait for, and their clients ask again */
 #define SWEEP_MS 10000
 #define BACKLOG 128
 #define ACCEPTS_PER_WAKEUP 32
