@@ -177,7 +177,9 @@ finish(struct walk *w, int err)
 	if (dir != NULL && !more) {
 		dir->flags &= ~(uint32_t)NODE_SUBTREE_MOVED;
 		node_changed(y->s, dir);
-		if (!(dir->flags & NODE_REMOVED) && dir->dirty_since_ns != 0)
+		/* one that settles goes on doing so: the next rename of a chain may be near */
+		if (!(dir->flags & NODE_REMOVED) && dir->dirty_since_ns != 0 &&
+		    list_empty(&dir->sync_link))
 			sync_queue_ready(y, dir);
 	}
 	moved_del(w->what);

@@ -78,12 +78,14 @@ def rename(c, a, b):
 
 def before_first_upload():
     """Renamed before it was uploaded: no copy, no delete, no object under the old name."""
-    with faultgw.Gateway(settle_ms=20000, max_age_ms=120000) as g:
+    # 15 % of the settle time is what a committed file waits: longer than this test needs to fill
+    with faultgw.Gateway(settle_ms=300000, max_age_ms=900000) as g:
         g.share("early")
         c = g.nfs("early")
         c.put("first", b"")  # the store is probed once, with objects of the gateway's own
         g.drain()
         c.remove("first")
+        g.drain()
         faultgw.wait_for("the deletion", lambda: not g.objects("early"))
         g.clear_stats()
         fill(c, "old")
