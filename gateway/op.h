@@ -177,6 +177,7 @@ struct cw_op {
 	void *node; /* pinned while I/O is in flight */
 	uint64_t started_ns;
 	unsigned int runs, stage;
+	uint32_t base_gen; /* of the file when the I/O began */
 	int pending_result;
 	void *call; /* cw_call()'s */
 };

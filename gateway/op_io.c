@@ -47,6 +47,7 @@ io_fill(struct cw_op *op, struct node *n, enum cw_io_op code, uint32_t count)
 	io->len = count;
 	io->buf = op->buf;
 	io->size = n->size;
+	op->base_gen = io->file->base_gen;
 	io->done = op_io_done;
 	io->ctx = op;
 	op->node = n;
@@ -164,6 +165,11 @@ read_result(struct cw_op *op, struct node *n, int result)
 		touch_atime(op->share, n);
 		return 0;
 	}
+	/* Another object took the base's place while the bytes were gathered: some may be of the one, some
+	 * of the other. (Our own upload changes none, but does not happen often to one read.) */
+	if (S_ISREG(n->mode) && n->u.file == op->io.file && n->u.file->base_gen != op->base_gen &&
+	    ++op->stage < PRECONDITION_RUNS)
+		return OP_RERUN;
 	/* The file may have become shorter meanwhile, here or in the bucket. */
 	op->count_done = op->io.len;
 	if (op->offset + op->io.len > n->size)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stores that know less than S3: no conditions on writes, no copies of parts, no copies at all. And what
  * the reconciler keeps of names that are gone, of the root, and counts of what is pending. */
+#include "gateway/sync_int.h"
 #include "tests/unit/sync_fixture.h"
 
 #define MIB (1u << 20)
@@ -318,6 +319,56 @@ a_name_is_free_for_others_while_an_unlinked_file_is_open(void **state)
 	assert_int_equal(objstore_mem_objects(sx->bucket), 0);
 }
 
+/* --- one read, one object ---------------------------------------------------------------------------- */
+
+static uint64_t replaced_ino;
+
+static void
+replace_between(struct objstore_req *req, void *ctx)
+{
+	struct sx *sx = ctx;
+	struct cw_share *s = sx->fx.s;
+	char etag[OBJSTORE_ETAG_MAX];
+	struct fold f;
+	char *body;
+
+	if (req->op != OBJ_GET || req->range_off < MIB / 2 || replaced_ino == 0)
+		return;
+	body = xmalloc(MIB);
+	memset(body, 'N', MIB);
+	objstore_mem_put(sx->bucket, "p/a", body, MIB, NULL, 0, etag);
+	free(body);
+	share_lock(s); /* as a listing that sees it would */
+	fold_init(&f, s);
+	fold_replace(&f, node_by_ino(s, replaced_ino), etag, MIB, clock_real_ns());
+	fold_free(&f);
+	share_unlock(s);
+	replaced_ino = 0;
+}
+
+static void
+a_read_is_of_one_object(void **state)
+{
+	struct sx *sx = *state;
+	char *body = xmalloc(MIB);
+	uint64_t ino;
+	size_t i;
+
+	memset(body, 'O', MIB);
+	objstore_mem_put(sx->bucket, "p/a", body, MIB, NULL, 0, NULL);
+	ino = replaced_ino = sx_ino(sx, sx->fx.root, "a");
+	/* its middle is here: the read that follows needs two requests */
+	assert_int_equal(fx_read(&sx->fx, &fx_root, ino, MIB / 2, body, 4096), 0);
+	objstore_mem_before(sx->bucket, replace_between, sx);
+	assert_int_equal(fx_read(&sx->fx, &fx_root, ino, 0, body, MIB), 0);
+	objstore_mem_before(sx->bucket, NULL, NULL);
+	assert_int_equal(replaced_ino, 0);
+	assert_int_equal(sx->fx.op.count_done, MIB);
+	for (i = 1; i < MIB; i++)
+		assert_int_equal(body[i], body[0]);
+	free(body);
+}
+
 /* --- after the appliance is lost -------------------------------------------------------------------- */
 
 static void
@@ -430,6 +481,7 @@ main(void)
 	    T(where_objects_cannot_be_copied_they_are_sent),
 	    T(an_object_stays_while_its_unlinked_file_is_open),
 	    T(a_name_is_free_for_others_while_an_unlinked_file_is_open),
+	    T(a_read_is_of_one_object),
 	    T(the_roots_attributes_outlive_the_appliance),
 	    T(anothers_marker_of_the_root_is_heeded),
 	    T(a_directory_without_marker_has_the_shares_defaults),
