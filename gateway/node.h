@@ -34,6 +34,7 @@ enum node_flags {
 	NODE_STORED = 1u << 12,	   /* a row exists in the index */
 	NODE_DYING = 1u << 13,	   /* removed; its memory goes when the cache lets go of its file */
 	NODE_DISCARDED = 1u << 14, /* removed; its local data were given back */
+	NODE_SHOWN = 1u << 16,	   /* a listing showed attributes that no HEAD has confirmed */
 	NODE_UNSURE = 1u << 15,	   /* an earlier life may have written its key, unrecorded */
 };
 
@@ -205,6 +206,14 @@ bool remote_need_listing(struct cw_share *s, struct node *dir, struct cw_op *op)
 bool remote_need_meta(struct cw_share *s, struct node *n, struct cw_op *op);
 /* remote_prefetch_meta - start HEADs for children with unknown attributes (READDIRPLUS). */
 void remote_prefetch_meta(struct cw_share *s, struct node *dir, uint64_t from_cookie);
+/* remote_need_sample - before a bulk listing: must some names be HEADed to know whether objects here
+ * carry attributes? Same way. _may_show - have they none, so that LIST's facts and the defaults may be
+ * shown before HEAD confirms them? _shown - that was done: the HEAD follows in the background. */
+bool remote_need_sample(struct cw_share *s, struct node *dir, struct cw_op *op);
+bool remote_may_show(const struct cw_share *s);
+void remote_shown(struct cw_share *s, struct node *n);
+/* remote_look_ahead - dir is read: list the directories that a walk of the tree will want next. */
+void remote_look_ahead(struct cw_share *s, struct node *dir);
 /* remote_changed - a GET or HEAD showed that n's object is not what we knew: fetch facts anew and
  * fold them in (P9); parked readers are re-run. */
 void remote_changed(struct cw_share *s, struct node *n);
@@ -223,7 +232,7 @@ void sync_removed(
 void sync_released(struct cw_share *s, struct node *n);
 void sync_leaving(struct cw_share *s, struct node *n); /* before a rename takes it off its place */
 void sync_renamed(struct cw_share *s, struct node *n); /* after it hangs at its new place */
-/* sync_committed - COMMIT or a stable write said the client wants it kept: settle sooner. */
+/* sync_committed - COMMIT, a stable write or the last close said the client wants it kept: settle sooner. */
 void sync_committed(struct cw_share *s, struct node *n);
 /* sync_collect - tombstones, uploads: rows for the commit. */
 void sync_collect(struct cw_share *s, struct index_txn *txn);

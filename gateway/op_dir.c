@@ -8,12 +8,12 @@
 
 static bool
 emit_one(struct cw_op *op, const struct node *n, const char *name, size_t len, uint64_t cookie,
-    bool *is_unknown)
+    bool may_show, bool *is_unknown)
 {
 	struct cw_dirent e = {.ino = n->ino, .cookie = cookie, .name = name, .name_len = len};
 	struct cw_attr attr;
 
-	if (op->want_attrs && (n->flags & NODE_META_UNKNOWN)) {
+	if (op->want_attrs && (n->flags & NODE_META_UNKNOWN) && !may_show) {
 		*is_unknown = true;
 	} else if (op->want_attrs) {
 		node_attr(op->share, n, &attr);
@@ -22,16 +22,28 @@ emit_one(struct cw_op *op, const struct node *n, const char *name, size_t len, u
 	return op->emit(op, &e);
 }
 
+/* emit_entry - as emit_one, for what is in the directory. */
+static bool
+emit_entry(struct cw_op *op, struct node *n, bool may_show, bool *is_unknown)
+{
+	if (!emit_one(op, n, n->name, n->name_len, n->cookie, may_show, is_unknown))
+		return false;
+	if (may_show && n->flags & NODE_META_UNKNOWN)
+		remote_shown(op->share, n);
+	return true;
+}
+
 /* emit_dots - "." and ".." behind cookie. result: false when full */
 static bool
 emit_dots(struct cw_op *op, const struct node *dir, bool *is_unknown)
 {
 	const struct node *up = dir->parent != NULL ? dir->parent : dir;
 
-	if (op->cookie < DIR_COOKIE_DOT && !emit_one(op, dir, ".", 1, DIR_COOKIE_DOT, is_unknown))
+	if (op->cookie < DIR_COOKIE_DOT &&
+	    !emit_one(op, dir, ".", 1, DIR_COOKIE_DOT, false, is_unknown))
 		return false;
 	if (op->cookie < DIR_COOKIE_DOTDOT &&
-	    !emit_one(op, up, "..", 2, DIR_COOKIE_DOTDOT, is_unknown))
+	    !emit_one(op, up, "..", 2, DIR_COOKIE_DOTDOT, false, is_unknown))
 		return false;
 	return true;
 }
@@ -40,7 +52,7 @@ int
 op_readdir(struct cw_op *op)
 {
 	struct cw_share *s = op->share;
-	bool is_unknown = false, dots_unknown = false;
+	bool is_unknown = false, dots_unknown = false, may_show;
 	struct node *dir, *n;
 	struct dir *d;
 	uint32_t i;
@@ -57,11 +69,16 @@ op_readdir(struct cw_op *op)
 		return OP_PENDING;
 	if (op->cookie >= d->next_cookie)
 		return -EBADCOOKIE;
+	if (op->cookie == 0)
+		remote_look_ahead(s, dir);
+	if (op->is_bulk && remote_need_sample(s, dir, op))
+		return OP_PENDING;
+	may_show = op->is_bulk && remote_may_show(s);
 	if (!emit_dots(op, dir, &dots_unknown))
 		return 0;
 	for (i = dir_first_after(d, op->cookie); i < d->n; i++) {
 		n = d->entries[i];
-		if (n != NULL && !emit_one(op, n, n->name, n->name_len, n->cookie, &is_unknown))
+		if (n != NULL && !emit_entry(op, n, may_show, &is_unknown))
 			break;
 	}
 	op->eof = i == d->n;

@@ -269,6 +269,13 @@ fold_marker(struct fold *f, struct node *dir, const char *key, const struct objs
 			dir->flags |= NODE_NO_MARKER;
 			node_changed(f->s, dir);
 		}
+		if (dir->flags & NODE_META_UNKNOWN && !(dir->flags & NODE_HEADING)) {
+			/* there is no object that could carry attributes */
+			dir->flags &= ~(uint32_t)(NODE_META_UNKNOWN | NODE_SHOWN);
+			dir->flags |= NODE_NO_MARKER;
+			node_changed(f->s, dir);
+			evidence_add(f->s->sync, false);
+		}
 		return;
 	}
 	if (dir->remote.etag != NULL && strcmp(dir->remote.etag, e->etag) == 0 &&

@@ -60,6 +60,8 @@ static void
 set_attrs(struct cw_share *s, struct node *n, const struct meta_facts *m, int64_t mtime_ns)
 {
 	uint32_t perm = S_ISDIR(n->mode) ? s->conf.dir_mode : s->conf.file_mode;
+	uint32_t mode = n->mode, uid = n->uid, gid = n->gid;
+	int64_t mtime = n->mtime_ns;
 
 	if (m->has_type && m->type == S_IFLNK)
 		(void)become_symlink(s, n);
@@ -77,6 +79,9 @@ set_attrs(struct cw_share *s, struct node *n, const struct meta_facts *m, int64_
 	n->atime_ns = m->has_atime ? m->atime_ns : n->mtime_ns;
 	if (n->ctime_ns < n->mtime_ns)
 		n->ctime_ns = n->mtime_ns;
+	if (n->flags & NODE_SHOWN &&
+	    (n->mode != mode || n->uid != uid || n->gid != gid || n->mtime_ns != mtime))
+		node_touch(n, false); /* clients hold what a listing showed them */
 }
 
 /* apply_change - the object is not the one we knew. locked */
@@ -99,6 +104,26 @@ apply_change(struct cw_share *s, struct node *n, const struct objstore_req *req)
 	return 0;
 }
 
+static bool
+meta_says_anything(const struct meta_facts *m)
+{
+	return m->has_perm || m->has_uid || m->has_gid || m->has_mtime || m->has_atime ||
+	       m->has_type || m->has_origin;
+}
+
+/* shown_wrong - what a listing showed as a file is a symlink. No client likes an inode that changes its
+ * type: it goes, and comes back as another one. locked */
+static void
+shown_wrong(struct cw_share *s, struct node *n)
+{
+	struct node *dir = n->parent;
+
+	if (dir == NULL || fold_remove(s, n) < 0)
+		return;
+	dir->flags &= ~(uint32_t)NODE_LISTED;
+	node_changed(s, dir);
+}
+
 int
 head_apply(struct cw_share *s, struct node *n, struct objstore_req *req)
 {
@@ -114,10 +139,15 @@ head_apply(struct cw_share *s, struct node *n, struct objstore_req *req)
 	}
 	meta_parse(
 	    req->meta != NULL ? req->meta->items : NULL, req->meta != NULL ? req->meta->n : 0, &m);
+	evidence_add(s->sync, meta_says_anything(&m));
+	if (n->flags & NODE_SHOWN && S_ISREG(n->mode) && m.has_type && m.type == S_IFLNK) {
+		shown_wrong(s, n);
+		return -EAGAIN;
+	}
 	if (n->flags & NODE_META_UNKNOWN && n->attr_seq == n->remote.attr_seq)
 		set_attrs(s, n, &m, req->mtime_ns);
 	n->remote.mtime_ns = req->mtime_ns;
-	n->flags &= ~(uint32_t)(NODE_META_UNKNOWN | NODE_NO_MARKER);
+	n->flags &= ~(uint32_t)(NODE_META_UNKNOWN | NODE_NO_MARKER | NODE_SHOWN);
 	node_changed(s, n);
 	return 0;
 }
@@ -131,8 +161,10 @@ head_gone(struct cw_share *s, struct node *n, const char *key)
 	if (S_ISDIR(n->mode)) {
 		if (n->remote.etag != NULL)
 			remote_set(s, n, n->remote.key, NULL);
-		n->flags = (n->flags & ~(uint32_t)NODE_META_UNKNOWN) | NODE_NO_MARKER;
+		n->flags =
+		    (n->flags & ~(uint32_t)(NODE_META_UNKNOWN | NODE_SHOWN)) | NODE_NO_MARKER;
 		node_changed(s, n);
+		evidence_add(s->sync, false);
 		return 0;
 	}
 	if (n->dirty_since_ns != 0) {
@@ -160,6 +192,8 @@ want_end(struct head_want *h, int err)
 	struct node *n = h->n;
 
 	n->flags &= ~(uint32_t)NODE_HEADING;
+	if (err < 0)
+		n->flags &= ~(uint32_t)NODE_SHOWN; /* the next listing asks again */
 	if (n->head_waiters != NULL) {
 		if (err < 0 && err != -ENOENT && err != -EAGAIN)
 			waiters_fail(n->head_waiters, remote_err_for_client(err));
@@ -281,6 +315,7 @@ heads_start(struct sync *y)
 		}
 		want_submit(h);
 	}
+	refine_pump(y);
 }
 
 void
@@ -290,9 +325,8 @@ heads_free(struct sync *y)
 		want_free(container_of(y->head_queue.next, struct head_want, link));
 }
 
-/* want - have n HEADed; at the front when somebody waits. locked */
-static void
-want(struct sync *y, struct node *n, bool at_front)
+void
+head_ask(struct sync *y, struct node *n, bool at_front)
 {
 	struct head_want *h;
 
@@ -328,11 +362,17 @@ remote_need_meta(struct cw_share *s, struct node *n, struct cw_op *op)
 {
 	if (s->sync == NULL || s->sync->closing || is_meta_known(n))
 		return false;
+	if (S_ISDIR(n->mode) && n->flags & NODE_LISTING && n->remote.etag == NULL &&
+	    !(n->flags & NODE_LISTED)) {
+		/* the listing tells whether there is a marker; mostly there is none */
+		list_add_tail(&n->u.dir->waiters, &op->link);
+		return true;
+	}
 	if (n->head_waiters == NULL) {
 		n->head_waiters = xmalloc(sizeof(*n->head_waiters));
 		list_init(n->head_waiters);
 	}
-	want(s->sync, n, true);
+	head_ask(s->sync, n, true);
 	list_add_tail(n->head_waiters, &op->link);
 	return true;
 }
@@ -354,7 +394,7 @@ remote_prefetch_meta(struct cw_share *s, struct node *dir, uint64_t from_cookie)
 			continue;
 		looked++;
 		if (!is_meta_known(n))
-			want(s->sync, n, false);
+			head_ask(s->sync, n, false);
 	}
 }
 
@@ -366,7 +406,7 @@ remote_changed(struct cw_share *s, struct node *n)
 	if (n->dirty_since_ns != 0)
 		sync_queue_ready(s->sync, n);
 	else
-		want(s->sync, n, true);
+		head_ask(s->sync, n, true);
 }
 
 /* --- synchronous, for jobs ---------------------------------------------------------------------- */

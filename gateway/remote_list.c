@@ -141,8 +141,12 @@ listing_begin(struct sync *y)
 void
 listing_end(struct sync *y)
 {
-	if (--y->nlisting == 0)
-		keymap_clear(&y->recent, free);
+	y->listed_ms = clock_mono_ms();
+	if (--y->nlisting > 0)
+		return;
+	keymap_clear(&y->recent, free);
+	if (y->refine_n > y->refine_at)
+		sync_kick(y);
 }
 
 static int
@@ -209,6 +213,7 @@ struct list_work {
 	struct work work;
 	struct sync *y;
 	struct node *dir;
+	bool is_ahead;
 };
 
 static void
@@ -227,6 +232,11 @@ list_run(struct work *w)
 	}
 	share_lock(s);
 	dir->flags &= ~(uint32_t)NODE_LISTING;
+	if (lw->is_ahead) {
+		y->nahead--;
+		if (err == 0)
+			ahead_listed(y, dir);
+	}
 	if (err < 0 && !(dir->flags & (NODE_LISTED | NODE_REMOVED))) {
 		waiters_fail(&dir->u.dir->waiters, remote_err_for_client(err));
 	} else {
@@ -258,23 +268,31 @@ is_fresh(const struct cw_share *s, const struct node *dir)
 }
 
 bool
-remote_need_listing(struct cw_share *s, struct node *dir, struct cw_op *op)
+list_start(struct sync *y, struct node *dir, bool is_ahead)
 {
 	struct list_work *lw;
 
+	if (!sync_user_get(y))
+		return false;
+	lw = xcalloc(1, sizeof(*lw));
+	lw->y = y;
+	lw->dir = dir;
+	lw->is_ahead = is_ahead;
+	lw->work.fn = list_run;
+	y->nahead += is_ahead;
+	dir->flags |= NODE_LISTING;
+	node_ref(dir);
+	workq_submit(y->core->lists, &lw->work);
+	return true;
+}
+
+bool
+remote_need_listing(struct cw_share *s, struct node *dir, struct cw_op *op)
+{
 	if (dir->flags & NODE_REMOVED || s->sync == NULL || is_fresh(s, dir))
 		return false;
-	if (!(dir->flags & NODE_LISTING)) {
-		if (!sync_user_get(s->sync))
-			return false;
-		lw = xcalloc(1, sizeof(*lw));
-		lw->y = s->sync;
-		lw->dir = dir;
-		lw->work.fn = list_run;
-		dir->flags |= NODE_LISTING;
-		node_ref(dir);
-		workq_submit(s->sync->core->lists, &lw->work);
-	}
+	if (!(dir->flags & NODE_LISTING) && !list_start(s->sync, dir, false))
+		return false;
 	list_add_tail(&dir->u.dir->waiters, &op->link);
 	return true;
 }

@@ -56,7 +56,7 @@ core_get(struct sync_core **out)
 		if (r == 0)
 			r = workq_new("sync-job", SYNC_JOBS_MAX, &c->jobs);
 		if (r == 0)
-			r = workq_new("sync-list", 8, &c->lists);
+			r = workq_new("sync-list", SYNC_LISTS, &c->lists);
 		if (r == 0)
 			r = loop_start(c->loop);
 		if (r < 0) {
@@ -629,6 +629,7 @@ sync_free(struct sync *y)
 	keymap_clear(&y->recent, free);
 	inoset_free(&y->relist);
 	free(y->ages.v);
+	free(y->refine);
 	pthread_cond_destroy(&y->users_gone);
 	pthread_mutex_destroy(&y->users_mutex);
 	pthread_mutex_destroy(&y->probe_mutex);

@@ -28,6 +28,7 @@
 #define SYNC_PARTS_MAX 10000u
 #define SYNC_COPY_MAX (5ull << 30)
 #define SYNC_COPY_PART (512ull << 20)
+#define SYNC_LISTS 16
 #define SYNC_HEADS 48
 #define SYNC_WHEEL 64 /* seconds; no back-off is longer */
 #define SYNC_TMP_NAME ".causeway-tmp"
@@ -429,10 +430,22 @@ void list_dir_key(const struct cw_share *s, const struct node *dir, char *buf);
 /* head_apply - facts of a HEAD that was sent when n had etag `asked`. locked
  * result: 0, -EAGAIN if n changed meanwhile */
 int head_apply(struct cw_share *s, struct node *n, struct objstore_req *req);
+/* head_ask - have n HEADed; at the front when somebody waits. locked */
+void head_ask(struct sync *y, struct node *n, bool at_front);
+/* list_start - LIST dir and re-run who waits for it. locked. result: false when closing */
+bool list_start(struct sync *y, struct node *dir, bool is_ahead);
 void heads_start(struct sync *y); /* locked */
 void heads_free(struct sync *y);
 /* head_now - HEAD (and a symlink's GET) and apply. jobs thread, unlocked. -ENOENT: gone */
 int head_now(struct sync *y, struct node *n);
+
+/* --- remote_ahead.c; locked ----------------------------------------------------------------------- */
+void evidence_add(struct sync *y, bool has_attrs);
+/* ahead_listed - a listing that nobody asked for is there: sample it now, before somebody waits. */
+void ahead_listed(struct sync *y, struct node *dir);
+void refine_pump(struct sync *y);
+uint64_t refine_next_ms(const struct sync *y);
+
 void waiters_rerun(struct list *waiters);
 void waiters_fail(struct list *waiters, int err);
 int remote_err_for_client(int err);

@@ -484,6 +484,7 @@ next_wake(const struct sync *y, uint64_t now)
 		sooner(&at, walk_due_ms(y));
 	}
 	sooner(&at, notices_next_ms(y));
+	sooner(&at, refine_next_ms(y));
 	return at;
 }
 
@@ -503,6 +504,7 @@ sync_sched_run(struct sync *y)
 	move_due(y, &y->soon, sync_soon_ms(y->s), now);
 	turn_wheel(y, now);
 	start_what_can(y, now);
+	refine_pump(y);
 	y->wake_at_ms = next_wake(y, now);
 	if (y->wake_at_ms == UINT64_MAX)
 		loop_timer_cancel(&y->timer);

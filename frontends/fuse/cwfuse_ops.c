@@ -408,6 +408,7 @@ read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool is_plus)
 	r->is_plus = is_plus;
 	r->op.cookie = (uint64_t)off;
 	r->op.want_attrs = true; /* plain entries tell the type of a name */
+	r->op.is_bulk = is_plus;
 	r->op.emit = emit;
 	r->op.emit_reset = emit_reset;
 	cwfuse_submit(r, readdir_done);

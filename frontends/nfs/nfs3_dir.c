@@ -87,7 +87,7 @@ prepare_dir(struct nfs_call *call, bool is_plus)
 	call->dir_bytes = 0;
 	op->code = CW_READDIR;
 	op->cookie = a->cookie;
-	op->want_attrs = is_plus;
+	op->want_attrs = op->is_bulk = is_plus;
 	op->emit = is_plus ? emit_entry_plus : emit_entry;
 	op->emit_reset = emit_reset;
 	return NFS3_OK;
