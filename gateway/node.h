@@ -103,7 +103,7 @@ struct tomb {
 
 struct sync; /* sync_int.h */
 
-struct replies { /* reply.c */
+struct replies {	/* reply.c */
 	uint8_t *fresh; /* tags of changes that the next commit takes */
 	size_t nfresh, cap;
 	uint8_t *known; /* sorted: what earlier lives of the daemon did */

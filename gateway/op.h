@@ -134,7 +134,8 @@ struct cw_op {
 			   * (NFS has no open) */
 	uint64_t cookie; /* READDIR: entries behind it; 0 = from the start, "." and ".." first */
 	bool want_attrs;
-	bool is_bulk; /* READDIR with want_attrs: many names at once, so attributes that are most likely may
+	bool
+	    is_bulk; /* READDIR with want_attrs: many names at once, so attributes that are most likely may
 		       * be given before the bucket confirms them (remote_ahead.c) */
 	/* reply_tag - names the request, if it is one that must not run twice and whose sender repeats it
 	 * when the answer is lost: kept with the change, in one transaction. Should it come again after a

@@ -259,9 +259,8 @@ fold_entry(struct fold *f, struct node *dir, const char *name, size_t len, const
 void
 fold_marker(struct fold *f, struct node *dir, const char *key, const struct objstore_entry *e)
 {
-	if (is_busy(dir) || is_in_flux(f, key) ||
-	    dir->changed_ms >= f->started_ms || dir->remote.key == NULL ||
-	    strcmp(dir->remote.key, key) != 0)
+	if (is_busy(dir) || is_in_flux(f, key) || dir->changed_ms >= f->started_ms ||
+	    dir->remote.key == NULL || strcmp(dir->remote.key, key) != 0)
 		return;
 	if (e == NULL) {
 		if (dir->remote.etag != NULL) { /* the marker was deleted; the names in it remain */

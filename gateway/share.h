@@ -110,7 +110,8 @@ struct cw_share_status {
 	uint64_t nodes, files;
 	uint64_t pending_files; /* nodes with a duty: content, attributes, name, deletion */
 	uint64_t pending_bytes; /* content that only the cache has, in whole blocks */
-	int64_t oldest_dirty_ns; /* real time since when the oldest duty stands, to the second; 0 = none */
+	int64_t
+	    oldest_dirty_ns; /* real time since when the oldest duty stands, to the second; 0 = none */
 	uint64_t failing_files;
 	uint64_t uploaded_bytes, uploaded_objects; /* since start */
 	uint64_t conflicts;

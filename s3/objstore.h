@@ -34,12 +34,12 @@ enum objstore_opcode {
 	OBJ_MPU_CREATE,	   /* key, attrs -> upload_id */
 	OBJ_MPU_PART,	   /* key, upload_id, part_number, body -> etag */
 	OBJ_MPU_PART_COPY, /* key, upload_id, part_number, src_key, range, src_if_match -> etag */
-	OBJ_MPU_COMPLETE,  /* key, upload_id, parts, if_match / if_none_match -> etag, empty where the
+	OBJ_MPU_COMPLETE, /* key, upload_id, parts, if_match / if_none_match -> etag, empty where the
 			    * store does not say */
-	OBJ_MPU_ABORT,	   /* key, upload_id */
-	OBJ_MPU_LIST,	   /* prefix -> list of uploads under way (key, upload_id, initiated) */
-	OBJ_MPU_PARTS,	   /* key, upload_id, part_marker -> parts (one page, list.truncated) */
-	OBJ_BUCKET_HEAD,   /* does the bucket exist and answer? */
+	OBJ_MPU_ABORT,	  /* key, upload_id */
+	OBJ_MPU_LIST,	  /* prefix -> list of uploads under way (key, upload_id, initiated) */
+	OBJ_MPU_PARTS,	  /* key, upload_id, part_marker -> parts (one page, list.truncated) */
+	OBJ_BUCKET_HEAD,  /* does the bucket exist and answer? */
 	OBJ_BUCKET_CREATE,
 	OBJ_OP_MAX
 };
