@@ -117,8 +117,10 @@ class Mount:
         self.rgw.bucket(self.name)
 
     def spawn(self, cmd, env=None):
+        # an AWS_CA_BUNDLE or AWS_PROFILE of the caller's would be taken for ours
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         self.proc = subprocess.Popen(cmd, stdout=open(self.dir + "/log", "ab"), stderr=subprocess.STDOUT,
-                                     env=dict(os.environ, **(env or {})))
+                                     env=dict(clean, **(env or {})))
         wait_until("%s to mount" % self.name, lambda: is_mounted(self.mnt) or self.proc.poll() is not None, 60)
         if not is_mounted(self.mnt):
             raise RuntimeError(open(self.dir + "/log").read()[-2000:])
