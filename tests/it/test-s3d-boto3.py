@@ -723,7 +723,8 @@ def sse_c():
 
 @test
 def unsupported_is_said():
-    eq(code(s3.get_object_tagging, Bucket=B, Key="acl"), "NotImplemented")
+    eq(s3.get_object_tagging(Bucket=B, Key="acl")["TagSet"], [])
+    eq(code(s3.put_object_tagging, Bucket=B, Key="acl", Tagging={"TagSet": [{"Key": "k", "Value": "v"}]}), "NotImplemented")
     eq(code(s3.get_bucket_policy, Bucket=B), "NotImplemented")
 
 

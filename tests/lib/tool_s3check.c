@@ -330,7 +330,9 @@ check_multipart(void)
 		 strcmp(r.list.entries[0].upload_id, c.upload_id) == 0,
 	    "ListMultipartUploads", &r);
 	objstore_req_clear(&r);
-	fact(complete(key("mpu"), c.upload_id, parts, 3, &r) == 0 && strstr(r.etag, "-3") != NULL,
+	fact(complete(key("mpu"), c.upload_id, parts, 3, &r) == 0 &&
+		 (r.etag[0] == '\0' /* RGW leaves it out at times */ ||
+		     strstr(r.etag, "-3") != NULL),
 	    "CompleteMultipartUpload", &r);
 	back = xmalloc(2 * PART + 1000);
 	r = (struct objstore_req){
