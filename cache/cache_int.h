@@ -250,6 +250,9 @@ struct cache {
 	_Atomic uint64_t hit_bytes, miss_bytes, fetched_bytes, evicted_bytes;
 	_Atomic uint64_t commits, fdatasyncs, redo_bytes, parked_writes;
 	_Atomic int64_t readahead_bytes; /* in flight */
+	pthread_mutex_t bufs_lock;
+	struct fetch_buf *bufs; /* memory of large fetches, kept while others are under way */
+	unsigned int nbufs, nbufs_used;
 	_Atomic bool failing;
 
 	pthread_mutex_t spaces_lock; /* list of spaces; taken before a space's lock */

@@ -19,6 +19,8 @@
 
 #include "cache/cache_int.h"
 
+#define BUFS_KEPT 16u
+
 struct cache_fetch {
 	struct cache_space *space;
 	struct cache_file *file;
@@ -38,6 +40,70 @@ struct cache_fetch {
 };
 
 static void fetch_land(struct work *w);
+
+/* --- memory ------------------------------------------------------------------------------------- */
+
+/* Fresh pages cost more than the copy into them, so that of a sequential reader's fetches goes round. */
+struct fetch_buf {
+	struct fetch_buf *next;
+};
+
+static bool
+is_pooled(uint32_t len)
+{
+	return len > FETCH_MAX / 2;
+}
+
+static void *
+buf_get(struct cache *c, uint32_t len)
+{
+	struct fetch_buf *b;
+
+	if (!is_pooled(len))
+		return xmalloc(len);
+	pthread_mutex_lock(&c->bufs_lock);
+	c->nbufs_used++;
+	b = c->bufs;
+	if (b != NULL) {
+		c->bufs = b->next;
+		c->nbufs--;
+	}
+	pthread_mutex_unlock(&c->bufs_lock);
+	return b != NULL ? (void *)b : xmalloc(FETCH_MAX);
+}
+
+static void
+buf_put(struct cache *c, void *buf, uint32_t len)
+{
+	struct fetch_buf *b = buf, *rest = NULL;
+
+	if (!is_pooled(len) || buf == NULL) {
+		free(buf);
+		return;
+	}
+	pthread_mutex_lock(&c->bufs_lock);
+	b->next = NULL;
+	if (--c->nbufs_used == 0) {
+		b->next = c->bufs;
+		rest = b;
+		c->bufs = NULL;
+		c->nbufs = 0;
+	} else if (c->nbufs < BUFS_KEPT) {
+		b->next = c->bufs;
+		c->bufs = b;
+		c->nbufs++;
+	} else {
+		rest = b;
+	}
+	pthread_mutex_unlock(&c->bufs_lock);
+	while (rest != NULL) {
+		b = rest->next;
+		free(rest);
+		rest = b;
+	}
+}
+
+/* --- one fetch ---------------------------------------------------------------------------------- */
 
 /* part_mask - blocks of its i-th chunk that the fetch covers. */
 static uint64_t
@@ -142,7 +208,7 @@ cachei_fetch_start(struct list *fetches)
 		struct cache_fetch *ft = container_of(fetches->next, struct cache_fetch, link);
 
 		list_del(&ft->link);
-		ft->buf = xmalloc(ft->len);
+		ft->buf = buf_get(ft->space->cache, ft->len);
 		ft->space->ops->fetch(
 		    ft->space->owner, ft->file->owner, ft->off, ft->len, ft->buf, ft);
 	}
@@ -162,7 +228,7 @@ refill_read(struct work *w)
 	struct cache_fetch *ft = container_of(w, struct cache_fetch, work);
 	uint64_t at = slot_off(ft->src_slot) + (ft->off & (CACHE_CHUNK_SIZE - 1));
 
-	ft->buf = xmalloc(ft->len);
+	ft->buf = buf_get(ft->space->cache, ft->len);
 	ft->result = ft->space->cache->os->pread(ft->space->file, ft->buf, ft->len, at, false);
 	fetch_land(w);
 }
@@ -209,7 +275,7 @@ fetch_end(struct cache_fetch *ft, int err)
 	if (ft->is_readahead)
 		s->cache->readahead_bytes -= ft->len;
 	cachei_wake(f, IO_WAIT_FETCH, ft->off, ft->len, err);
-	free(ft->buf);
+	buf_put(s->cache, ft->buf, ft->len);
 	free(ft);
 	cachei_io_leave(f);
 }

@@ -103,10 +103,10 @@ fetch_prepare(struct fetching *g)
 	const struct remote *r = &g->n->remote;
 	uint64_t want = g->len;
 
-	memset(g->buf, 0, g->len);
 	share_lock(s);
 	if (r->key == NULL || r->size <= g->off) {
 		share_unlock(s);
+		memset(g->buf, 0, g->len);
 		return false;
 	}
 	if (want > r->size - g->off)
@@ -116,6 +116,7 @@ fetch_prepare(struct fetching *g)
 	if (r->etag != NULL)
 		strncpy(g->etag, r->etag, sizeof(g->etag) - 1);
 	share_unlock(s);
+	memset(g->buf + want, 0, g->len - want);
 	g->req.op = OBJ_GET;
 	g->req.key = g->key;
 	g->req.range_off = g->off;

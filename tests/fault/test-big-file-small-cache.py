@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-# test: serial timeout=300
+# test: timeout=300
 """A file eight times the cache: written, read back cold, overwritten in 1,000 random places. The bytes
 are right and what goes up stays near the parts that were touched.
 

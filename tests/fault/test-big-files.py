@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-# test: serial timeout=300
+# test: timeout=300
 """Files that go up in parts: overwritten, appended to, cut, renamed, removed and killed on their way.
 CW_BIG_STORE=rgw: the same with Ceph RGW as the store."""
 import os

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-# test: serial timeout=300
+# test: timeout=300
 """An idle gateway asks the store for nothing and uses no processor; a busy one with a cache much too
 small evicts what is clean and never serves a wrong byte.
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-# test: serial timeout=300
+# test: timeout=300
 """Renaming a directory with 10,000 files is one row: acknowledged at once, crash-resumable, and free
 where nothing was uploaded yet."""
 import os

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-# test: serial timeout=400
+# test: timeout=400
 """The store fails in every way it can: clients see slowness and never a wrong byte, afterwards all
 converges, and the store is not hammered meanwhile.
 

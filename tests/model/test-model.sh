@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# test: serial timeout=400
+# test: timeout=600
 # Random operations of two NFS connections and a FUSE mount against an oracle, with eviction, uploads, restarts and kills
 # in between; then the bucket must be the oracle's tree. MODEL_OPS (default 100,000 in all), MODEL_SEED; GW_STORE as for
 # tests/lib/gateway.sh.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# test: serial timeout=240
+# test: timeout=240
 # A Linux 6.1 kernel mounts a share by NFSv3 and does what applications do.
 set -u
 cd "$(dirname "$0")/../.."
