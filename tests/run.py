@@ -100,6 +100,7 @@ def main():
     ap.add_argument("tests", nargs="*")
     args = ap.parse_args()
     tests = [Test(os.path.abspath(t), args.timeout) for t in args.tests if args.filter in t]
+    tests.sort(key=lambda t: -t.timeout)  # the long ones first, so that no core idles at the end
     logs = args.logs or tempfile.mkdtemp(prefix="cw-test-logs-")
     os.makedirs(logs, exist_ok=True)
     total = {"passed": 0, "failed": 0, "skipped": 0}
