@@ -115,7 +115,9 @@ echo "guest took $((SECONDS - start)) s"
 start=$SECONDS
 cli status --wait --timeout 240 >/dev/null || die "the bucket did not converge"
 echo "drained after $((SECONDS - start)) s more"
-in_ns tests/lib/bucket_compare.py --endpoint "$endpoint" --bucket treebucket "$dir/ref" || die "bucket and tree differ"
+# a kill in the middle of the probe leaves its object, which is hidden and swept after an hour
+in_ns tests/lib/bucket_compare.py --endpoint "$endpoint" --bucket treebucket \
+	--ignore .causeway-probe- "$dir/ref" || die "bucket and tree differ"
 kill -TERM "$(cat "$dir/pid")"
 for _ in $(seq 100); do kill -0 "$(cat "$dir/pid")" 2>/dev/null || break; sleep 0.1; done
 "$O/causeway" --config "$dir/causeway.conf" check || die "causeway check"
