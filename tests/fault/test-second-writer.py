@@ -22,7 +22,10 @@ def gone(g, bucket, key):
 
 
 def refresh(g, share):
-    g.sgw().refresh_cache(FileShareARN=g.shares[share], FolderList=["/"], Recursive=True)
+    """RefreshCache to its end: names show up while it runs, so only its event says that all are there."""
+    uuid = g.sgw().refresh_cache(FileShareARN=g.shares[share], FolderList=["/"], Recursive=True)["NotificationId"]
+    faultgw.wait_for("the end of the refresh", lambda: [
+        e for e in g.events("refresh-complete") if e["detail"]["notification-id"] == uuid], 20)
 
 
 def refreshed(g, c, share, want, text):
