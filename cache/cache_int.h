@@ -329,6 +329,9 @@ void cachei_space_freed(struct cache *c); /* dirty or used bytes went down: writ
 void cachei_evict_kick(struct cache *c);
 /* cachei_evict_now - free about `bytes` of clean data of s, or all for UINT64_MAX; no commit. locked */
 uint64_t cachei_evict_space(struct cache_space *s, uint64_t bytes, bool force);
+/* cachei_evict_bite - the disk is full: forget some CLEAN data of each space, durably, and give its blocks
+ * back. unlocked; workers. result: bytes, 0 when there is none left; -ENOSPC, -EIO of the commit */
+int64_t cachei_evict_bite(struct cache *c);
 int cachei_evictor_start(struct cache *c);
 void cachei_evictor_stop(struct cache *c);
 

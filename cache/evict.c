@@ -15,6 +15,7 @@
 
 #define SCAN_MAX 4096u /* chunks looked at per locked section */
 #define PUNCH_MAX 65536u
+#define EVICT_BITE (32ull << 20) /* on a full disk, a space at a time: a small transaction */
 
 void
 cachei_evict_kick(struct cache *c)
@@ -184,6 +185,40 @@ cache_evict_all(struct cache *c)
 	}
 	cachei_evict_kick(c);
 	return err;
+}
+
+/* punch_wait - until what the evictor took to punch is punched as well. */
+static void
+punch_wait(struct cache_space *s)
+{
+	cache_space_lock(s);
+	s->nidle_waiters++;
+	while (s->npunching > 0)
+		pthread_cond_wait(&s->idle, &s->lock);
+	s->nidle_waiters--;
+	cache_space_unlock(s);
+}
+
+int64_t
+cachei_evict_bite(struct cache *c)
+{
+	struct cache_space *s;
+	int64_t id = -1, freed = 0;
+	int err = 0, r;
+
+	while ((s = cachei_space_next(c, &id)) != NULL) {
+		freed += (int64_t)evict_from(s, EVICT_BITE, true);
+		r = cache_commit_sync(s); /* also what earlier, failed rounds left to be un-named */
+		if (r == 0) {
+			cachei_slot_punch(s, PUNCH_MAX);
+			punch_wait(s);
+		}
+		err = err == 0 ? r : err;
+		cachei_space_put(s);
+	}
+	if (index_is_short(c->index))
+		index_ballast_fill(c->index, true);
+	return err != 0 ? err : freed;
 }
 
 static void

@@ -327,7 +327,7 @@ land_write(struct cache_fetch *ft)
 	struct cache *c = ft->space->cache;
 	uint64_t off, at;
 	uint32_t len;
-	int err = 0;
+	int err = index_is_short(c->index) ? -ENOSPC : 0;
 
 	for (uint32_t i = 0; i < ft->nchunks && err == 0; i++) {
 		part_mask(ft, i, &off, &len);
@@ -442,11 +442,9 @@ fetch_land(struct work *w)
 	cache_space_unlock(s);
 	CACHE_FAILPOINT("fetch-before-write");
 	err = land_write(ft);
-	if (err == -ENOSPC) { /* make room once; the second answer counts */
-		cachei_evict_kick(c);
-		cache_evict_all(c);
+	if (err == -ENOSPC &&
+	    cachei_evict_bite(c) > 0) /* make room once; the second answer counts */
 		err = land_write(ft);
-	}
 	cache_space_lock(s);
 	if (err == 0 && ft->gen == ft->file->base_gen && sync_errors == s->sync_errors) {
 		land_finish(ft);

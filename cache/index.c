@@ -386,6 +386,7 @@ index_open(
 		return err;
 	}
 	ix->is_read_only = !create;
+	index_ballast_fill(ix, true);
 	*out = ix;
 	return 0;
 }

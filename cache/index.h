@@ -123,6 +123,12 @@ int index_apply_many(struct index *ix, struct index_txn **txns, size_t n) CW_MUS
 bool index_wants_tidy(const struct index *ix);
 int index_tidy(struct index *ix);
 
+/* index_is_short - the disk was full and nothing is kept back for transactions: no new data now. any
+ * index_ballast_fill - keep a reserve again, if there is room; not is_urgent: at most once a second. any;
+ * waits for a transaction under way */
+bool index_is_short(const struct index *ix);
+void index_ballast_fill(struct index *ix, bool is_urgent);
+
 /* --- life: cache.c and check.c only --------------------------------------------------------------- */
 /* index_open - open or create; the file stays locked against other processes until index_close().
  * args:   is_new is set when an empty index was created; err_text gets what is wrong and what to do

@@ -65,12 +65,17 @@ struct index {
 	_Atomic uint64_t next_ino, ino_limit; /* numbers below ino_limit are reserved durably */
 	bool is_read_only;
 	_Atomic int wal_pages; /* in the log since the last checkpoint */
+	_Atomic bool is_short; /* see index_ballast.c */
+	bool has_ballast;      /* under lock, as is the next */
+	uint64_t ballast_retry_ms;
 };
 
 /* index_err - what an SQLite result code means here. */
 int index_err(struct index *ix, int rc, const char *what);
 /* index_wal_init - take over checkpoints of an open database. */
 void index_wal_init(struct index *ix);
+/* index_ballast_drop - give the reserve up. result: there was one, try again. lock held */
+bool index_ballast_drop(struct index *ix);
 /* index_stmt - the kept prepared statement of an op. lock held. NULL: error was logged */
 sqlite3_stmt *index_stmt(struct index *ix, enum index_op op);
 /* index_reserve - part of a transaction under way: reserve more numbers when half are used. */

@@ -504,26 +504,39 @@ apply_ops(struct index *ix, const struct index_txn *t)
 	return err;
 }
 
+/* apply_once - result: 0 or the error, then nothing of it is in the index. lock held */
+static int
+apply_once(struct index *ix, struct index_txn **txns, size_t n)
+{
+	uint64_t ino_limit = 0;
+	int err = step_op(ix, OP_BEGIN, NULL);
+
+	if (err != 0)
+		return err;
+	for (size_t i = 0; i < n && err == 0; i++)
+		err = apply_ops(ix, txns[i]);
+	if (err == 0)
+		err = index_reserve(ix, &ino_limit);
+	if (err == 0)
+		err = step_op(ix, OP_COMMIT, NULL);
+	if (err == 0)
+		ix->ino_limit = ino_limit;
+	else if (sqlite3_get_autocommit(ix->db) == 0)
+		step_op(ix, OP_ROLLBACK, NULL);
+	return err;
+}
+
 int
 index_apply_many(struct index *ix, struct index_txn **txns, size_t n)
 {
-	uint64_t ino_limit = 0;
 	int err;
 
 	pthread_mutex_lock(&ix->lock);
-	err = step_op(ix, OP_BEGIN, NULL);
-	if (err == 0) {
-		for (size_t i = 0; i < n && err == 0; i++)
-			err = apply_ops(ix, txns[i]);
-		if (err == 0)
-			err = index_reserve(ix, &ino_limit);
-		if (err == 0)
-			err = step_op(ix, OP_COMMIT, NULL);
-		if (err == 0)
-			ix->ino_limit = ino_limit;
-		else if (sqlite3_get_autocommit(ix->db) == 0)
-			step_op(ix, OP_ROLLBACK, NULL);
-	}
+	err = apply_once(ix, txns, n);
+	if (err == -ENOSPC && index_ballast_drop(ix))
+		err = apply_once(ix, txns, n);
+	else if (err == 0)
+		index_ballast_fill(ix, false);
 	pthread_mutex_unlock(&ix->lock);
 	return err == 0 || err == -ENOSPC ? err : -EIO;
 }

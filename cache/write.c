@@ -143,6 +143,8 @@ write_check(struct cw_io *io, struct plan *p, bool nowait, struct list *fetches)
 	    (io->len > WRITE_INLINE_MAX || (p->edges[0].is_needed && !p->edges[0].is_zero) ||
 		(p->edges[1].is_needed && !p->edges[1].is_zero)))
 		return -EAGAIN;
+	if (fresh > 0 && index_is_short(c->index))
+		return -ENOSPC;
 	p->reserve_bytes = fresh << CACHE_BLOCK_SHIFT;
 	if (fresh > 0 &&
 	    ((uint64_t)(c->dirty_bytes + c->reserved_bytes) + p->reserve_bytes > c->dirty_max ||
@@ -349,26 +351,30 @@ write_run(struct cw_io *io, bool nowait)
 	return err;
 }
 
-/* write_no_space - the disk is full: give it what clean data holds and try once more. unlocked */
+/* write_no_space - the disk is full: give it what clean data holds, bit by bit, and try again. unlocked */
 static int
 write_no_space(struct cw_io *io)
 {
 	struct cache_space *s = io->file->space;
-	int err;
+	int64_t freed;
+	int err = -ENOSPC;
 
 	log_warn(
 	    "cache.write", "disk-full", "space=%u path=%s: evicting clean data", s->id, s->path);
-	err = cache_evict_all(s->cache);
-	if (err == 0) {
-		cachei_slot_punch(s, UINT32_MAX);
+	do {
+		freed = cachei_evict_bite(s->cache);
+		if (freed < 0)
+			break;
 		cache_space_lock(s);
 		err = write_run(io, false);
 		cache_space_unlock(s);
-	}
+	} while (err == -ENOSPC && freed > 0);
 	if (err != -ENOSPC)
 		return err;
-	log_err(
-	    "cache.write", "disk-full", "space=%u path=%s: nothing left to evict", s->id, s->path);
+	log_err("cache.write", "disk-full",
+	    "space=%u path=%s clean_bytes=%lld dirty_bytes=%lld err=\"%s\": nothing left to evict",
+	    s->id, s->path, (long long)s->cache->clean_bytes, (long long)s->cache->dirty_bytes,
+	    err_str(freed < 0 ? (int)freed : err));
 	return s->cache->dirty_bytes > 0 ? -ERR_BACKPRESSURE : -ENOSPC;
 }
 

@@ -84,6 +84,42 @@ def disk_full():
             g.stop_and_check()
 
 
+def disk_full_of_others():
+    """Others fill the disk to its last block: what is evicted cannot be written down but by the reserve."""
+    with tmpfs("40m") as disk:
+        if disk is None:
+            print("  left out: no tmpfs can be mounted")
+            return
+        with faultgw.Gateway(capacity="256M", cache=os.path.join(disk, "cache"), max_age_ms=300) as g:
+            g.share("others")
+            c = g.nfs("others", patience=60)
+            for i in range(8):
+                c.put("clean%d" % i, faultgw.pattern(i, MIB))
+            g.drain()
+            g.kill()  # the log of the index is written anew after a restart, so it has to grow
+            g.run()
+            with open(os.path.join(disk, "others"), "wb", buffering=0) as f:
+                size = MIB
+                while size >= 512:
+                    try:
+                        while f.write(b"x" * size) == size:
+                            pass
+                    except OSError:
+                        pass
+                    size //= 2
+            assert os.statvfs(disk).f_bavail == 0, os.statvfs(disk)
+            for i in range(4):
+                c.put("new%d" % i, faultgw.pattern((i, "new"), MIB))
+            g.drain()
+            for i in range(4):
+                assert c.get("new%d" % i) == faultgw.pattern((i, "new"), MIB)
+            assert c.get("clean1") == faultgw.pattern(1, MIB)
+            os.unlink(os.path.join(disk, "others"))
+            c.put("after", b"room again")
+            g.drain()
+            g.stop_and_check()
+
+
 def cache_limit():
     """The limit of the cache is reached while the store is slow: JUKEBOX or waiting, never an error."""
     with faultgw.Gateway(capacity="8M", dirty_max="4M", max_age_ms=300) as g:
@@ -382,5 +418,5 @@ def malformed():
         g.stop_and_check()
 
 
-faultgw.main(disk_full, cache_limit, damaged_index, damaged_data, credentials, no_bucket, cannot_start,
+faultgw.main(disk_full, disk_full_of_others, cache_limit, damaged_index, damaged_data, credentials, no_bucket, cannot_start,
              read_only_cache, malformed)
