@@ -19,7 +19,9 @@
 #include "gateway/base/strbuf.h"
 
 struct listener {
-	int fd; /* -1 while refusing; owned by the thread once it runs */
+	pthread_mutex_t lock; /* guards fd against listener_refuse() */
+	bool is_shut;	      /* fd was shut down and has to be closed; under lock */
+	int fd;		      /* -1 while refusing; opened and closed by the thread once it runs */
 	int wake_fd;
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
@@ -83,6 +85,7 @@ listener_open(const char *text, struct listener **out, char *bound, size_t bound
 
 	*out = NULL;
 	l->fd = -1;
+	pthread_mutex_init(&l->lock, NULL);
 	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = l->wake_fd < 0 ? -errno : resolve(l, text);
 	if (err == -EINVAL)
@@ -129,18 +132,22 @@ static int
 adjust(struct listener *l)
 {
 	uint64_t now = clock_mono_ms(), until = atomic_load(&l->refuse_until_ms);
+	int timeout = -1, err;
 
-	if (now < until) {
-		if (l->fd >= 0)
-			close(l->fd);
+	pthread_mutex_lock(&l->lock);
+	if (l->fd >= 0 && (l->is_shut || now < until)) {
+		close(l->fd);
 		l->fd = -1;
-		return until - now > 1000 ? 1000 : (int)(until - now);
 	}
-	if (l->fd < 0 && open_socket(l) != 0) {
-		log_warn("s3d.listener", "reopen-failed", "err=\"%s\"", err_str(-errno));
-		return 100;
+	l->is_shut = false;
+	if (now < until) {
+		timeout = until - now > 1000 ? 1000 : (int)(until - now);
+	} else if (l->fd < 0 && (err = open_socket(l)) != 0) {
+		log_warn("s3d.listener", "reopen-failed", "err=\"%s\"", err_str(err));
+		timeout = 100;
 	}
-	return -1;
+	pthread_mutex_unlock(&l->lock);
+	return timeout;
 }
 
 static void *
@@ -184,6 +191,11 @@ listener_refuse(struct listener *l, unsigned int ms)
 
 	while (old < until && !atomic_compare_exchange_weak(&l->refuse_until_ms, &old, until))
 		;
+	/* from now on, not only when the thread gets to run: shut down, the socket refuses at once */
+	pthread_mutex_lock(&l->lock);
+	if (l->fd >= 0)
+		l->is_shut = shutdown(l->fd, SHUT_RDWR) == 0;
+	pthread_mutex_unlock(&l->lock);
 	(void)eventfd_write(l->wake_fd, 1);
 }
 
@@ -215,5 +227,6 @@ listener_close(struct listener *l)
 	listener_stop(l);
 	if (l->wake_fd >= 0)
 		close(l->wake_fd);
+	pthread_mutex_destroy(&l->lock);
 	free(l);
 }
