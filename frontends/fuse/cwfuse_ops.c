@@ -17,6 +17,8 @@
 
 #include "frontends/fuse/cwfuse_int.h"
 
+#define READ_AHEAD_MAX (8u << 20)
+
 static void
 init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -32,6 +34,8 @@ init(void *userdata, struct fuse_conn_info *conn)
 	if (s->timeout_s > 0)
 		conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
 	conn->max_write = CWFUSE_DATA;
+	/* The kernel takes the smaller one of this and of what the mount helper set for the mount. */
+	conn->max_readahead = READ_AHEAD_MAX;
 	conn->max_background = CWFUSE_SLOTS / 2;
 	conn->congestion_threshold = CWFUSE_SLOTS / 2;
 }

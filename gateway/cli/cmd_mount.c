@@ -278,13 +278,14 @@ mount_and_stay(struct mount *m)
 		cli_error("cannot mount on %s: %s", m->dir, err_str(err));
 		return CLI_FAILED;
 	}
+	/* before any file is open, for open files keep what was set then */
+	mountpoint_read_ahead(m->dir, READ_AHEAD_KIB);
 	err = hand_over(m, text);
 	if (err < 0) {
 		cli_error("causewayd does not take the mount: %s", text);
 		err = mountpoint_end(m->dir, true);
 		return CLI_FAILED;
 	}
-	mountpoint_read_ahead(m->dir, READ_AHEAD_KIB);
 	if (m->is_background && daemon(0, 0) < 0) {
 		cli_error("%s", err_str(-errno));
 		unmount(m->dir);
