@@ -29,7 +29,7 @@ cache_new(const struct cache_conf *conf)
 	pthread_mutex_init(&c->spaces_lock, NULL);
 	pthread_mutex_init(&c->commit_lock, NULL);
 	pthread_mutex_init(&c->queue_lock, NULL);
-	pthread_mutex_init(&c->bufs_lock, NULL);
+	pthread_mutex_init(&c->bufs.lock, NULL);
 	pthread_cond_init(&c->spaces_cond, NULL);
 	pthread_cond_init(&c->group_done, NULL);
 	cond_init_mono(&c->commit_cond);
@@ -57,7 +57,7 @@ cache_free(struct cache *c)
 	pthread_mutex_destroy(&c->spaces_lock);
 	pthread_mutex_destroy(&c->commit_lock);
 	pthread_mutex_destroy(&c->queue_lock);
-	pthread_mutex_destroy(&c->bufs_lock);
+	pthread_mutex_destroy(&c->bufs.lock);
 	pthread_cond_destroy(&c->spaces_cond);
 	pthread_cond_destroy(&c->group_done);
 	pthread_cond_destroy(&c->commit_cond);
@@ -127,6 +127,7 @@ cache_close(struct cache *c)
 	CW_ASSERT(list_empty(&c->spaces));
 	cachei_evictor_stop(c);
 	cachei_committer_stop(c);
+	cachei_bufs_end(c);
 	cache_free(c);
 }
 

@@ -44,6 +44,7 @@ struct cache_space;
 struct chunk;
 struct index_txn;
 struct index;
+struct cache_buf;
 struct cache_fetch;
 struct file_waits;
 
@@ -103,6 +104,7 @@ struct cache_file {
 	uint32_t base_gen;   /* bumped when the base object changes: late fetches are dropped */
 	struct file_waits *waits;	     /* who waits for seal or idle; NULL when nobody does */
 	struct list parked;		     /* cw_io waiting for seal, exclusive block or space */
+	struct cache_buf *bufs;		     /* bytes of the base object in memory, see buffer.c */
 	uint64_t ra_next, ra_window, ra_end; /* sequential detection */
 };
 
@@ -111,6 +113,7 @@ enum cw_io_op { CW_IO_READ, CW_IO_WRITE };
 #define CW_IO_SEALED                                                                               \
 	2u /* READ: the sealed moment of the file (for the uploader), limit sealed_size */
 #define CW_IO_NO_READAHEAD 4u
+#define CW_IO_SEND_ANY 8u /* READ: send() may be called later and on any thread, see there */
 
 /*
  * The one data request that travels from front end to cache.  Completed exactly once: either the
@@ -128,9 +131,10 @@ struct cw_io {
 			* before this write (blocks at or past it need no old content) */
 	/* WRITE: called locked when the data is in place, before completion: owner updates size, times */
 	void (*written)(struct cw_io *io);
-	/* READ with CW_IO_NOWAIT, may be NULL: send - all of it is local and cached, here it is as memory
-	 * for a system call that takes it from there. At most once, unlocked, inside cache_read(), the
-	 * data pinned; iov must not be touched otherwise and ends with the call.
+	/* READ, may be NULL: send - all of it is local and cached, here it is as memory for a system call
+	 * that takes it from there. At most once, unlocked, the data pinned; iov must not be touched
+	 * otherwise and ends with the call. With CW_IO_NOWAIT it is called inside cache_read() only;
+	 * with CW_IO_SEND_ANY also on a worker, before done(), and then only for what lies in memory of ours.
 	 * result: bytes taken from the start; only what is behind them is put into buf */
 	uint32_t (*send)(struct cw_io *io, struct iovec *iov, unsigned int n);
 	void (*done)(struct cw_io *io);

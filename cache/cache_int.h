@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "cache/buffer.h"
 #include "cache/cache.h"
 #include "cache/index.h"
 #include "gateway/base/clock.h"
@@ -60,9 +61,8 @@ enum chunk_flags {
 	CHUNK_DEAD = 1u << 3,	 /* out of its file's table; freed with the last pin */
 	CHUNK_QUEUED = 1u << 4,	 /* on space->changed */
 	CHUNK_ON_LAZY = 1u << 5, /* on space->lazy (same link) */
-	CHUNK_RELOC =
-	    1u << 6,	      /* a sync failed: copy what is un-synced to a fresh slot first (P6) */
-	CHUNK_HOLD = 1u << 7, /* that copy is under way: writes wait */
+	CHUNK_RELOC = 1u << 6,	 /* a sync failed: copy what is un-synced to a fresh slot first */
+	CHUNK_HOLD = 1u << 7,	 /* that copy is under way: writes wait */
 };
 
 struct chunk {			 /* see the state matrix in chunk.c */
@@ -208,6 +208,8 @@ struct cache_space {
 	struct slab_block *slab;
 	struct chunk *slab_free;
 	struct list changed, lazy, lru;
+	struct list bufs, landings; /* buffers that are shown, oldest first; see land_submit() */
+	bool is_landing;
 	struct pend pend;
 	struct vec redo; /* struct redo_ref since the last fdatasync */
 	uint64_t redo_bytes;
@@ -249,10 +251,8 @@ struct cache {
 	_Atomic int64_t reserved_bytes; /* writes in flight will make so many bytes dirty */
 	_Atomic uint64_t hit_bytes, miss_bytes, fetched_bytes, evicted_bytes;
 	_Atomic uint64_t commits, fdatasyncs, redo_bytes, parked_writes;
-	_Atomic int64_t readahead_bytes; /* in flight */
-	pthread_mutex_t bufs_lock;
-	struct fetch_buf *bufs; /* memory of large fetches, kept while others are under way */
-	unsigned int nbufs, nbufs_used;
+	_Atomic int64_t readahead_bytes; /* of fetches ahead of readers: under way, or in buffers */
+	struct cache_bufs bufs;
 	_Atomic bool failing;
 
 	pthread_mutex_t spaces_lock; /* list of spaces; taken before a space's lock */
@@ -279,11 +279,12 @@ struct cache {
 /* --- I/O (read.c, write.c, fetch.c, readahead.c, space queue in evict.c) ----------------------- */
 enum io_state { IO_NEW, IO_WAIT_FETCH, IO_WAIT_BLOCK, IO_WAIT_SEAL, IO_WAIT_SPACE, IO_FAILED };
 
-struct segment { /* of a read: bytes from the data file, or zeros */
+struct segment { /* of a read: bytes from the data file, from a buffer, or zeros */
 	uint32_t len;
-	int32_t slot;	   /* NO_SLOT = zeros; else the first slot of the run */
-	uint16_t nslots;   /* adjacent slots, all pinned */
-	uint64_t file_off; /* in the data file */
+	int32_t slot;	       /* the first slot of the run; NO_SLOT = from buf, or zeros */
+	uint16_t nslots;       /* adjacent slots, all pinned */
+	uint64_t at;	       /* in the data file, or in buf */
+	struct cache_buf *buf; /* pinned too; NULL = none */
 };
 
 #define READ_SEGS 32
@@ -305,6 +306,7 @@ int cachei_segs_read(
 void cachei_fetch_want(
     struct cache_file *f, uint64_t off, uint64_t len, bool is_readahead, struct list *out);
 void cachei_fetch_start(struct list *fetches); /* unlocked */
+
 /* cachei_refill - blocks of a slot that is about to be freed become CLEAN blocks. locked */
 void cachei_refill(struct chunk *ch, int32_t src_slot, uint64_t mask);
 void cachei_readahead(

@@ -178,6 +178,9 @@ cache_evict_all(struct cache *c)
 	int err = 0, r;
 
 	while ((s = cachei_space_next(c, &id)) != NULL) {
+		cache_space_lock(s);
+		cachei_bufs_drop_landed(s, INT64_MAX, UINT64_MAX);
+		cache_space_unlock(s);
 		evict_from(s, UINT64_MAX, true);
 		r = cache_commit_sync(s);
 		err = err == 0 ? r : err;
@@ -225,14 +228,17 @@ static void
 evictor_wait(struct cache *c)
 {
 	struct timespec ts;
+	bool is_waiting;
 
 	while (!c->evict_kick && !c->evict_stop) {
-		if (list_empty(&c->queue)) {
+		is_waiting = !list_empty(&c->queue);
+		if (!is_waiting && !cachei_bufs_any(c)) {
 			pthread_cond_wait(&c->queue_cond, &c->queue_lock);
 			continue;
 		}
 		clock_gettime(CLOCK_MONOTONIC, &ts);
-		ts.tv_nsec += 100000000; /* parked writes have a deadline */
+		/* parked writes have a deadline; buffers age */
+		ts.tv_nsec += is_waiting ? 100000000 : 500000000;
 		if (ts.tv_nsec >= 1000000000) {
 			ts.tv_nsec -= 1000000000;
 			ts.tv_sec++;
@@ -257,6 +263,7 @@ evictor_main(void *arg)
 		if (!stop) {
 			evict_pressure(c);
 			punch_all(c);
+			cachei_bufs_age(c);
 		}
 		queue_run(c, stop);
 	}

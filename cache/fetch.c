@@ -4,8 +4,12 @@
  *
  * One fetch is one GET of adjacent blocks of one file.  While it is under way its blocks have their
  * `fetching` bit: nobody fetches them twice, and whoever needs them is parked on the file.  When the
- * bytes are there a worker writes them into CLEAN slots ("landing"); they are lazy: readable now,
- * named in the index only after some later sync.
+ * bytes are there reads take them from the buffer (buffer.c), and a worker writes them into CLEAN slots
+ * ("landing"): then they are lazy, readable from the data file, named in the index only after some later
+ * sync.  A disk that fails or is full costs the copy, not the read.
+ *
+ * The chunks of a large fetch, which only a sequential reader makes, are landed past the page cache:
+ * a third of the CPU of a cold read went into copying them there and writing them out again.
  *
  * A landing must not overwrite a block that the durable row may still call CLEAN with other content
  * (invariant C3): then it waits for a commit first.  A base object that changed meanwhile
@@ -19,7 +23,8 @@
 
 #include "cache/cache_int.h"
 
-#define BUFS_KEPT 16u
+#define DIRECT_RUN                                                                                 \
+	8u /* chunks in one write past the page cache: no client's write waits for more */
 
 struct cache_fetch {
 	struct cache_space *space;
@@ -27,7 +32,8 @@ struct cache_fetch {
 	uint64_t off; /* block aligned */
 	uint32_t len; /* whole blocks */
 	uint32_t gen;
-	void *buf;
+	struct cache_buf *buf;
+	bool has_turn; /* large: nobody else lands such in the space now */
 	int result;
 	bool is_readahead;
 	int32_t src_slot; /* refill: read from here, pinned; else NO_SLOT */
@@ -40,68 +46,6 @@ struct cache_fetch {
 };
 
 static void fetch_land(struct work *w);
-
-/* --- memory ------------------------------------------------------------------------------------- */
-
-/* Fresh pages cost more than the copy into them, so that of a sequential reader's fetches goes round. */
-struct fetch_buf {
-	struct fetch_buf *next;
-};
-
-static bool
-is_pooled(uint32_t len)
-{
-	return len > FETCH_MAX / 2;
-}
-
-static void *
-buf_get(struct cache *c, uint32_t len)
-{
-	struct fetch_buf *b;
-
-	if (!is_pooled(len))
-		return xmalloc(len);
-	pthread_mutex_lock(&c->bufs_lock);
-	c->nbufs_used++;
-	b = c->bufs;
-	if (b != NULL) {
-		c->bufs = b->next;
-		c->nbufs--;
-	}
-	pthread_mutex_unlock(&c->bufs_lock);
-	return b != NULL ? (void *)b : xmalloc(FETCH_MAX);
-}
-
-static void
-buf_put(struct cache *c, void *buf, uint32_t len)
-{
-	struct fetch_buf *b = buf, *rest = NULL;
-
-	if (!is_pooled(len) || buf == NULL) {
-		free(buf);
-		return;
-	}
-	pthread_mutex_lock(&c->bufs_lock);
-	b->next = NULL;
-	if (--c->nbufs_used == 0) {
-		b->next = c->bufs;
-		rest = b;
-		c->bufs = NULL;
-		c->nbufs = 0;
-	} else if (c->nbufs < BUFS_KEPT) {
-		b->next = c->bufs;
-		c->bufs = b;
-		c->nbufs++;
-	} else {
-		rest = b;
-	}
-	pthread_mutex_unlock(&c->bufs_lock);
-	while (rest != NULL) {
-		b = rest->next;
-		free(rest);
-		rest = b;
-	}
-}
 
 /* --- one fetch ---------------------------------------------------------------------------------- */
 
@@ -188,6 +132,8 @@ cachei_fetch_want(
 				break;
 			if (run != off >> CACHE_BLOCK_SHIFT && is_covered(f, run))
 				break;
+			if (is_readahead && run != b && run % (FETCH_MAX / CACHE_BLOCK_SIZE) == 0)
+				break; /* whole chunks, and what stores keep together */
 		}
 		if (run == b) {
 			run++;
@@ -208,18 +154,57 @@ cachei_fetch_start(struct list *fetches)
 		struct cache_fetch *ft = container_of(fetches->next, struct cache_fetch, link);
 
 		list_del(&ft->link);
-		ft->buf = buf_get(ft->space->cache, ft->len);
+		ft->buf = cachei_buf_new(ft->space->cache, ft->off, ft->len, ft->is_readahead);
 		ft->space->ops->fetch(
-		    ft->space->owner, ft->file->owner, ft->off, ft->len, ft->buf, ft);
+		    ft->space->owner, ft->file->owner, ft->off, ft->len, ft->buf->mem, ft);
 	}
+}
+
+/* land_submit - large landings of a space one after the other: each holds the data file against
+ * clients' writes for a moment, and a disk is busy with one already. locked */
+static void
+land_submit(struct cache_fetch *ft)
+{
+	struct cache_space *s = ft->space;
+
+	ft->work.fn = fetch_land;
+	if (ft->buf->is_big && s->is_landing) {
+		list_add_tail(&s->landings, &ft->link);
+		return;
+	}
+	ft->has_turn = ft->buf->is_big;
+	s->is_landing = s->is_landing || ft->has_turn;
+	workq_submit(s->cache->wq, &ft->work);
+}
+
+/* land_next - a large landing is over. locked */
+static void
+land_next(struct cache_space *s)
+{
+	struct cache_fetch *ft;
+
+	s->is_landing = false;
+	if (list_empty(&s->landings))
+		return;
+	ft = container_of(s->landings.next, struct cache_fetch, link);
+	list_del(&ft->link);
+	land_submit(ft);
 }
 
 void
 cache_fetch_done(struct cache_fetch *ft, int result)
 {
+	struct cache_space *s = ft->space;
+	struct cache_file *f = ft->file;
+
+	cache_space_lock(s);
 	ft->result = result;
-	ft->work.fn = fetch_land;
-	workq_submit(ft->space->cache->wq, &ft->work);
+	if (result >= 0 && ft->gen == f->base_gen) {
+		cachei_buf_show(f, ft->buf);
+		cachei_wake(f, IO_WAIT_FETCH, ft->off, ft->len, 0);
+	}
+	land_submit(ft);
+	cache_space_unlock(s);
 }
 
 static void
@@ -228,8 +213,8 @@ refill_read(struct work *w)
 	struct cache_fetch *ft = container_of(w, struct cache_fetch, work);
 	uint64_t at = slot_off(ft->src_slot) + (ft->off & (CACHE_CHUNK_SIZE - 1));
 
-	ft->buf = buf_get(ft->space->cache, ft->len);
-	ft->result = ft->space->cache->os->pread(ft->space->file, ft->buf, ft->len, at, false);
+	ft->buf = cachei_buf_new(ft->space->cache, ft->off, ft->len, false);
+	ft->result = ft->space->cache->os->pread(ft->space->file, ft->buf->mem, ft->len, at, false);
 	fetch_land(w);
 }
 
@@ -254,7 +239,8 @@ cachei_refill(struct chunk *ch, int32_t src_slot, uint64_t mask)
 	}
 }
 
-/* fetch_end - unpin everything, wake who waited. locked; ft is freed */
+/* fetch_end - unpin everything, wake who waited. What did not get into the data file stays for the
+ * readers that waited for it. locked; ft is freed */
 static void
 fetch_end(struct cache_fetch *ft, int err)
 {
@@ -272,10 +258,12 @@ fetch_end(struct cache_fetch *ft, int err)
 	}
 	if (ft->src_slot != NO_SLOT)
 		cachei_slot_unref(s, ft->src_slot);
-	if (ft->is_readahead)
-		s->cache->readahead_bytes -= ft->len;
-	cachei_wake(f, IO_WAIT_FETCH, ft->off, ft->len, err);
-	buf_put(s->cache, ft->buf, ft->len);
+	if (ft->has_turn)
+		land_next(s);
+	cachei_wake(f, IO_WAIT_FETCH, ft->off, ft->len, ft->buf->file != NULL ? 0 : err);
+	if (ft->buf->file != NULL)
+		cachei_buf_landed(s->cache, ft->buf, ft->buf->is_big || err != 0);
+	cachei_buf_unref(s->cache, ft->buf);
 	free(ft);
 	cachei_io_leave(f);
 }
@@ -321,20 +309,48 @@ land_begin(struct cache_fetch *ft)
 	return true;
 }
 
+/* direct_run - how many whole chunks from the i-th on lie together in the data file? Only those go past
+ * the page cache: no page of theirs is anybody else's. result: 0 if not even the i-th */
+static uint32_t
+direct_run(const struct cache_fetch *ft, uint32_t i)
+{
+	uint32_t n, len;
+	uint64_t off;
+
+	if (!ft->buf->is_big || ft->space->cache->os->pwrite_direct == NULL)
+		return 0;
+	for (n = 0; n < DIRECT_RUN && i + n < ft->nchunks; n++) {
+		part_mask(ft, i + n, &off, &len);
+		if (len != CACHE_CHUNK_SIZE || ft->slots[i + n] != ft->slots[i] + (int32_t)n)
+			break;
+	}
+	return n;
+}
+
 static int
 land_write(struct cache_fetch *ft)
 {
-	struct cache *c = ft->space->cache;
+	const struct osfile_ops *os = ft->space->cache->os;
+	struct osfile *file = ft->space->file;
+	uint32_t len, n;
 	uint64_t off, at;
-	uint32_t len;
-	int err = index_is_short(c->index) ? -ENOSPC : 0;
+	int err = index_is_short(ft->space->cache->index) ? -ENOSPC : 0;
 
-	for (uint32_t i = 0; i < ft->nchunks && err == 0; i++) {
+	for (uint32_t i = 0; i < ft->nchunks && err == 0; i += n) {
+		const char *mem;
+
 		part_mask(ft, i, &off, &len);
 		at = slot_off(ft->slots[i]) + (off & (CACHE_CHUNK_SIZE - 1));
-		err = c->os->pwrite(ft->space->file, (char *)ft->buf + (off - ft->off), len, at);
+		mem = ft->buf->mem + (off - ft->off);
+		n = direct_run(ft, i);
+		if (n > 0) {
+			err = os->pwrite_direct(file, mem, (size_t)n * CACHE_CHUNK_SIZE, at);
+			continue;
+		}
+		n = 1;
+		err = os->pwrite(file, mem, len, at);
 		if (err == 0 && len >= WRITE_INLINE_MAX)
-			c->os->start_writeback(ft->space->file, at, len);
+			os->start_writeback(file, at, len);
 	}
 	return err;
 }
@@ -367,53 +383,11 @@ land_finish(struct cache_fetch *ft)
 	}
 }
 
-/* feed - bytes straight into the buffer of a read that waits for them, up to the first that is local
- * or not ours. locked */
-static void
-feed(const struct cache_fetch *ft, struct cw_io *io)
+/* is_full - would the cache hold more than it may? Reads are faster than the evictor, and do without. */
+static bool
+is_full(struct cache *c, uint32_t len)
 {
-	const struct cache_file *f = ft->file;
-	bool is_sealed = (io->flags & CW_IO_SEALED) != 0;
-	uint64_t size = is_sealed ? f->sealed_size : io->size, pos, end;
-	uint64_t limit = min64(size, is_sealed ? f->seal_base_limit : f->base_limit);
-	struct segment segs[READ_SEGS];
-	unsigned int nsegs;
-	bool miss;
-
-	while (io->npending < io->len) {
-		pos = io->off + io->npending;
-		if (pos < ft->off || pos >= ft->off + ft->len ||
-		    cachei_plan(f, pos, 1, size, is_sealed ? VIEW_SEALED : VIEW_NOW, segs, &nsegs,
-			&miss) != 0)
-			break;
-		end = min64(min64((pos | (CACHE_BLOCK_SIZE - 1)) + 1, limit), io->off + io->len);
-		memcpy(
-		    (char *)io->buf + io->npending, (char *)ft->buf + (pos - ft->off), end - pos);
-		io->npending += (uint32_t)(end - pos);
-	}
-}
-
-/* feed_readers - the disk is full of what must stay: reads get their bytes without it. locked */
-static void
-feed_readers(struct cache_fetch *ft)
-{
-	struct list *l, *tmp;
-
-	list_for_each_safe(l, tmp, &ft->file->parked)
-	{
-		struct cw_io *io = container_of(l, struct cw_io, link);
-		uint32_t before = io->npending;
-
-		if (io->state != IO_WAIT_FETCH || io->op != CW_IO_READ)
-			continue;
-		feed(ft, io);
-		if (io->npending == before)
-			continue;
-		list_del(&io->link);
-		io->state = IO_NEW;
-		io->result = 0;
-		workq_submit(ft->space->cache->wq, &io->work);
-	}
+	return c->clean_bytes + c->dirty_bytes + (int64_t)len > (int64_t)c->capacity;
 }
 
 static void
@@ -430,6 +404,12 @@ fetch_land(struct work *w)
 		/* a refill that failed, or the base changed: let the waiters look again */
 		fetch_end(ft, ft->gen != ft->file->base_gen || ft->src_slot != NO_SLOT ? 0 : err);
 		cache_space_unlock(s);
+		return;
+	}
+	if (ft->src_slot == NO_SLOT && is_full(c, ft->len)) {
+		fetch_end(ft, -ENOSPC);
+		cache_space_unlock(s);
+		cachei_evict_kick(c);
 		return;
 	}
 	if (!land_begin(ft)) {
@@ -453,8 +433,6 @@ fetch_land(struct work *w)
 	}
 	if (ft->gen != ft->file->base_gen)
 		err = 0;
-	if (err == -ENOSPC)
-		feed_readers(ft);
 	if (err != 0)
 		log_err("cache.fetch", "landing-failed", "space=%u file=%llu err=\"%s\"", s->id,
 		    (unsigned long long)ft->file->id, err_str(err));

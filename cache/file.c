@@ -145,6 +145,7 @@ cache_file_discard(struct cache_file *f)
 	uint32_t pos;
 
 	f->base_gen++;
+	cachei_bufs_drop(f);
 	while (pos = 0, (ch = cachei_chunk_next(f, &pos)) != NULL) {
 		is_stored = is_stored || (ch->flags & CHUNK_STORED) != 0;
 		cachei_chunk_kill(ch);
@@ -173,6 +174,7 @@ cache_file_drop_clean(struct cache_file *f, uint64_t new_base_size)
 
 	CW_ASSERT(!f->has_sealed);
 	f->base_gen++;
+	cachei_bufs_drop(f);
 	while ((ch = cachei_chunk_next(f, &pos)) != NULL) {
 		CW_ASSERT(ch->dirty == 0);
 		cachei_chunk_drop_clean(ch);

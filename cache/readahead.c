@@ -11,16 +11,16 @@
 
 #define RA_MIN (256u << 10)
 #define RA_MAX (32u << 20)
-#define RA_SLACK (2u << 20)	/* how far out of order reads of one sequence may be */
-#define RA_BUDGET (192ll << 20) /* bytes in flight over all files */
+#define RA_SLACK (4u << 20)	/* how far out of order reads of one sequence may be, at least */
+#define RA_BUDGET (192ll << 20) /* bytes on their way to readers, over all files */
 
 void
 cachei_readahead(struct cache_file *f, uint64_t off, uint32_t len, uint64_t size, struct list *out)
 {
 	struct cache *c = f->space->cache;
-	uint64_t end = off + len, from, to;
+	uint64_t end = off + len, slack = max64(RA_SLACK, f->ra_window / 4), from, to;
 
-	if (off > f->ra_next + RA_SLACK || end + RA_SLACK < f->ra_next ||
+	if (off > f->ra_next + slack || end + slack < f->ra_next ||
 	    (off != f->ra_next && f->ra_window == 0)) {
 		f->ra_next = end;
 		f->ra_window = 0;
@@ -36,11 +36,18 @@ cachei_readahead(struct cache_file *f, uint64_t off, uint32_t len, uint64_t size
 	    f->ra_end - f->ra_next >
 		max64(f->ra_window / 2, f->ra_window - min64(f->ra_window, FETCH_MAX)))
 		return;
+	if (c->readahead_bytes >= RA_BUDGET) {
+		cachei_bufs_drop_landed(f->space, FETCH_MAX, UINT64_MAX);
+		if (c->readahead_bytes >= RA_BUDGET)
+			return; /* the next read tries again */
+	}
 	from = max64(f->ra_end, f->ra_next);
-	to = min64(f->ra_next + f->ra_window, min64(size, f->base_limit));
-	f->ra_end = max64(from, f->ra_next + f->ra_window);
+	end = f->ra_next + f->ra_window;
+	if (f->ra_window > FETCH_MAX && end - end % FETCH_MAX > from)
+		end -= end % FETCH_MAX; /* whole GETs, each of whole chunks */
+	f->ra_end = max64(from, end);
 	f->ra_window = min64(f->ra_window * 2, RA_MAX);
-	if (from >= to || c->readahead_bytes >= RA_BUDGET)
-		return;
-	cachei_fetch_want(f, from, to - from, true, out);
+	to = min64(end, min64(size, f->base_limit));
+	if (from < to)
+		cachei_fetch_want(f, from, to - from, true, out);
 }

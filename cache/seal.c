@@ -244,6 +244,7 @@ cache_seal_done(struct cache_file *f)
 	CW_ASSERT(f->has_sealed && !f->seal_pending);
 	CACHE_FAILPOINT("seal-done");
 	f->base_gen++;
+	cachei_bufs_drop(f);
 	f->base_limit = f->sealed_limit;
 	note_seal(f, true);
 	while ((ch = cachei_chunk_next(f, &pos)) != NULL) {

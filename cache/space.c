@@ -63,6 +63,8 @@ space_new(struct cache *c, uint32_t id, const struct cache_owner_ops *ops, void 
 	list_init(&s->changed);
 	list_init(&s->lazy);
 	list_init(&s->lru);
+	list_init(&s->bufs);
+	list_init(&s->landings);
 	list_init(&s->link);
 	list_init(&s->waiters);
 	list_init(&s->work_link);
@@ -341,6 +343,8 @@ wait_quiet(struct cache_space *s)
 	while (s->nio > 0 || s->npunching > 0)
 		pthread_cond_wait(&s->idle, &s->lock);
 	s->nidle_waiters--;
+	cachei_bufs_drop_landed(s, INT64_MAX, UINT64_MAX);
+	CW_ASSERT(list_empty(&s->bufs));
 	cache_space_unlock(s);
 }
 

@@ -94,7 +94,7 @@ edge_find(struct cw_io *io, struct edge *e, uint64_t off, struct list *fetches)
 	CW_ASSERT(n == CACHE_BLOCK_SIZE && e->nsegs <= 4);
 	memcpy(e->segs, segs, e->nsegs * sizeof(segs[0]));
 	e->is_needed = true;
-	e->is_zero = e->nsegs == 1 && segs[0].slot == NO_SLOT;
+	e->is_zero = e->nsegs == 1 && segs[0].slot == NO_SLOT && segs[0].buf == NULL;
 	return 0;
 }
 

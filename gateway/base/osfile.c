@@ -32,6 +32,8 @@ struct mapping {	       /* of the first len bytes, whether the file is that long
 
 struct osfile {
 	int fd;
+	int direct_fd;	       /* the same file with O_DIRECT; -1 where there is no such thing */
+	atomic_bool no_direct; /* it was refused */
 	atomic_bool no_nowait; /* the file system answers EOPNOTSUPP to RWF_NOWAIT (tmpfs) */
 	atomic_bool no_cachestat;
 	_Atomic(struct mapping *) mapping;
@@ -51,6 +53,7 @@ posix_open(const char *path, struct osfile **out)
 	posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
 	f = xcalloc(1, sizeof(*f));
 	f->fd = fd;
+	f->direct_fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
 	pthread_mutex_init(&f->lock, NULL);
 	*out = f;
 	return 0;
@@ -67,6 +70,8 @@ posix_close(struct osfile *f)
 		free(m);
 	}
 	close(f->fd);
+	if (f->direct_fd >= 0)
+		close(f->direct_fd);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
 }
@@ -105,12 +110,12 @@ posix_pread(struct osfile *f, void *buf, size_t len, uint64_t off, bool nowait)
 }
 
 static int
-posix_pwrite(struct osfile *f, const void *buf, size_t len, uint64_t off)
+write_all(int fd, const void *buf, size_t len, uint64_t off)
 {
 	const uint8_t *p = buf;
 
 	while (len > 0) {
-		ssize_t n = pwrite(f->fd, p, len, (off_t)off);
+		ssize_t n = pwrite(fd, p, len, (off_t)off);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -123,6 +128,26 @@ posix_pwrite(struct osfile *f, const void *buf, size_t len, uint64_t off)
 		off += (uint64_t)n;
 	}
 	return 0;
+}
+
+static int
+posix_pwrite(struct osfile *f, const void *buf, size_t len, uint64_t off)
+{
+	return write_all(f->fd, buf, len, off);
+}
+
+static int
+posix_pwrite_direct(struct osfile *f, const void *buf, size_t len, uint64_t off)
+{
+	int err = -EINVAL;
+
+	if (f->direct_fd >= 0 && !atomic_load_explicit(&f->no_direct, memory_order_relaxed)) {
+		err = write_all(f->direct_fd, buf, len, off);
+		if (err != -EINVAL)
+			return err;
+		atomic_store_explicit(&f->no_direct, true, memory_order_relaxed);
+	}
+	return write_all(f->fd, buf, len, off);
 }
 
 static int
@@ -248,6 +273,7 @@ const struct osfile_ops osfile_posix = {
     .close = posix_close,
     .pread = posix_pread,
     .pwrite = posix_pwrite,
+    .pwrite_direct = posix_pwrite_direct,
     .sync = posix_sync,
     .start_writeback = posix_start_writeback,
     .punch = posix_punch,

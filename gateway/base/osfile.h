@@ -25,6 +25,9 @@ struct osfile_ops {
 	int (*pread)(struct osfile *f, void *buf, size_t len, uint64_t off, bool nowait);
 	/* pwrite - exactly len bytes. result: 0 or negative errno */
 	int (*pwrite)(struct osfile *f, const void *buf, size_t len, uint64_t off);
+	/* pwrite_direct - the same, past the page cache where the file system can do that; buf, len and off
+	 * are multiples of 4,096. No more durable than pwrite. May be NULL: not supported. */
+	int (*pwrite_direct)(struct osfile *f, const void *buf, size_t len, uint64_t off);
 	/* sync - fdatasync. result: 0 or negative errno; after an error nothing written since the last
 	 * success may be trusted */
 	int (*sync)(struct osfile *f);

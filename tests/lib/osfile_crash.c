@@ -211,6 +211,14 @@ crash_pwrite(struct osfile *f, const void *buf, size_t len, uint64_t off)
 }
 
 static int
+crash_pwrite_direct(struct osfile *f, const void *buf, size_t len, uint64_t off)
+{
+	if (((uintptr_t)buf | len | off) % PAGE != 0)
+		return -EINVAL;
+	return crash_pwrite(f, buf, len, off);
+}
+
+static int
 crash_sync(struct osfile *f)
 {
 	bool fail;
@@ -296,6 +304,7 @@ const struct osfile_ops osfile_crash = {
     .close = crash_close,
     .pread = crash_pread,
     .pwrite = crash_pwrite,
+    .pwrite_direct = crash_pwrite_direct,
     .sync = crash_sync,
     .start_writeback = crash_writeback,
     .punch = crash_punch,

@@ -90,6 +90,20 @@ fx_write(struct fx_file *f, uint64_t off, uint32_t len, const void *buf, unsigne
 	return err;
 }
 
+/* fx_wait_landed - a read ends before its bytes are in the data file. */
+static inline void
+fx_wait_landed(struct fx_file *f)
+{
+	bool is_idle = false;
+
+	while (!is_idle) {
+		cache_space_lock(f->cf.space);
+		is_idle = f->cf.nio == 0;
+		cache_space_unlock(f->cf.space);
+		usleep(1000);
+	}
+}
+
 static inline void
 fx_fill(uint64_t *rnd, unsigned char *p, size_t len)
 {

@@ -294,5 +294,6 @@ main(void)
 	    cmocka_unit_test(every_promise_survives_power_cuts),
 	};
 
+	cachei_big_fetch = 128u << 10; /* so that some are large, see buffer.c */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,5 +179,6 @@ main(void)
 	    cmocka_unit_test(random_operations_match_in_a_cache_that_must_evict),
 	};
 
+	cachei_big_fetch = 128u << 10; /* so that some are large, see buffer.c */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

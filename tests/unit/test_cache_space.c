@@ -165,6 +165,7 @@ two_readers_of_one_block_cause_one_fetch(void **state)
 	assert_memory_equal(pa, f->oracle + 200000, 100);
 	assert_memory_equal(pb, f->oracle + 200000, 100);
 	/* a random read takes its neighbourhood, not the object */
+	fx_wait_landed(f);
 	assert_int_equal(f->cf.clean_bytes, 64 << 10);
 	end(fx);
 }

@@ -194,5 +194,6 @@ main(void)
 
 	if (getenv("CW_OPS") != NULL)
 		rounds = (unsigned int)atoi(getenv("CW_OPS"));
+	cachei_big_fetch = 128u << 10; /* so that some are large, see buffer.c */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
