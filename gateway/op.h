@@ -148,10 +148,10 @@ struct cw_op {
 	 * not consumed). Must not block or submit. On a re-run it starts again after emit_reset. */
 	bool (*emit)(struct cw_op *op, const struct cw_dirent *e);
 	void (*emit_reset)(struct cw_op *op);
-	/* send - READ with a loop, may be NULL: the data, all of it, as memory to send from without a copy;
-	 * count_done, eof and attr are final. Called at most once, inside cw_submit(), unlocked; iov is for
-	 * system calls only. Returns the bytes taken from the start: only the rest comes in buf. After
-	 * taking some the op may still fail. */
+	/* send - READ, may be NULL: the data, all of it, as memory to send from without a copy; count_done,
+	 * eof and attr are final. Called at most once, unlocked: with a loop inside cw_submit(), without one
+	 * on any thread before done(). iov is for system calls only. Returns the bytes taken from the start:
+	 * only the rest comes in buf. After taking some the op may still fail. */
 	uint32_t (*send)(struct cw_op *op, struct iovec *iov, unsigned int n);
 	struct loop
 	    *loop; /* where done() runs; NULL = any thread, and blocking on disk is allowed */

@@ -137,8 +137,11 @@ op_read_begin(struct cw_op *op)
 	if (count == 0)
 		return 0;
 	io_fill(op, n, CW_IO_READ, count);
-	if (op->send != NULL && op->loop != NULL && op->runs == 1) /* still inside cw_submit() */
+	if (op->send != NULL &&
+	    (op->loop == NULL || op->runs == 1)) { /* still inside cw_submit() */
 		op->io.send = read_send;
+		op->io.flags |= op->loop == NULL ? CW_IO_SEND_ANY : 0;
+	}
 	return OP_IO;
 }
 

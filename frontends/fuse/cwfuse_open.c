@@ -208,9 +208,24 @@ cwfuse_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	cwfuse_submit(r, release_done);
 }
 
+/* send_data - what is read lies in memory: the kernel takes it from there. */
+static uint32_t
+send_data(struct cw_op *op, struct iovec *iov, unsigned int n)
+{
+	struct cwfuse_req *r = op->ctx;
+
+	/* whatever comes of it, the request is gone then */
+	fuse_reply_iov(r->req, iov, (int)n);
+	return op->count_done;
+}
+
 static void
 read_done(struct cwfuse_req *r)
 {
+	if (r->op.is_sent) {
+		cwfuse_end(r);
+		return;
+	}
 	if (r->op.result < 0) {
 		cwfuse_reply_err(r, r->op.result);
 		return;
@@ -231,6 +246,7 @@ cwfuse_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fu
 	r->op.offset = (uint64_t)off;
 	r->op.count = size < CWFUSE_DATA ? (uint32_t)size : CWFUSE_DATA;
 	r->op.buf = cwfuse_data(r);
+	r->op.send = send_data;
 	cwfuse_submit(r, read_done);
 }
 
