@@ -5,6 +5,7 @@
  * A node with a duty is on exactly one list (sync_link), or none while its job runs:
  *   settling    due settle_ms after the last change   } first in, first due: no sorting
  *   soon        due 15 % of that after a COMMIT        }
+ *   sooner      due 3 % of that: large, and nothing of it in the bucket yet }
  *   ready       due now
  *   wheel[s]    failed; due at second s
  *   a keylock's waiters, after_walk
@@ -236,6 +237,12 @@ sync_soon_ms(const struct cw_share *s)
 	return sync_settle_ms(s) * 15 / 100;
 }
 
+uint64_t
+sync_sooner_ms(const struct cw_share *s)
+{
+	return sync_settle_ms(s) * 3 / 100;
+}
+
 static int64_t
 max_age_ns(const struct cw_share *s)
 {
@@ -405,6 +412,15 @@ sync_created(struct cw_share *s, struct node *n)
 	sync_duty(s, n);
 }
 
+/* is_first_of_large - all of it is to be sent, in parts, and that takes long: the earlier the better.
+ * (What programs do to a file behind their fsync or close, names and times, they do within milliseconds.) */
+static bool
+is_first_of_large(const struct node *n)
+{
+	return S_ISREG(n->mode) && n->u.file != NULL && n->u.file->base_limit == 0 &&
+	       n->u.file->dirty_bytes > SYNC_SMALL_MAX;
+}
+
 void
 sync_committed(struct cw_share *s, struct node *n)
 {
@@ -419,6 +435,9 @@ sync_committed(struct cw_share *s, struct node *n)
 	if (clock_real_ns() - n->dirty_since_ns >= max_age_ns(s)) {
 		list_add_head(&y->ready, &n->sync_link);
 		sync_kick(y);
+	} else if (is_first_of_large(n)) {
+		list_add_tail(&y->sooner, &n->sync_link);
+		wake_by(y, now + sync_sooner_ms(s));
 	} else {
 		list_add_tail(&y->soon, &n->sync_link);
 		wake_by(y, now + sync_soon_ms(s));
@@ -585,6 +604,7 @@ sync_new(struct cw_share *s)
 	loop_timer_init(&y->timer, on_timer);
 	list_init(&y->settling);
 	list_init(&y->soon);
+	list_init(&y->sooner);
 	list_init(&y->ready);
 	list_init(&y->running);
 	list_init(&y->unsure);

@@ -150,7 +150,7 @@ struct sync {
 	bool kick_posted, closing, stopped;
 	uint64_t wake_at_ms; /* what the timer is armed for; UINT64_MAX = nothing */
 
-	struct list settling, soon, ready, after_walk; /* node.sync_link */
+	struct list settling, soon, sooner, ready, after_walk; /* node.sync_link */
 	struct list wheel[SYNC_WHEEL]; /* failing nodes by second of not_before_ms */
 	uint64_t wheel_at_s;
 	unsigned int nwheel;
@@ -221,9 +221,11 @@ bool sync_user_get(struct sync *y);
 void sync_user_put(struct sync *y); /* last touch of y; unlocked */
 /* sync_kick - have the scheduler look soon. locked */
 void sync_kick(struct sync *y);
-/* sync_settle_ms - quiet time before an upload; sync_soon_ms - after a COMMIT: 15 % of it. */
+/* sync_settle_ms - quiet time before an upload; sync_soon_ms - after a COMMIT: 15 % of it;
+ * sync_sooner_ms - after the COMMIT of a large file's first content: 3 %. */
 uint64_t sync_settle_ms(const struct cw_share *s);
 uint64_t sync_soon_ms(const struct cw_share *s);
+uint64_t sync_sooner_ms(const struct cw_share *s);
 /* sync_duty - n has something to do in the bucket from now on. locked */
 void sync_duty(struct cw_share *s, struct node *n);
 /* sync_queue_ready - n is to be looked at as soon as there is room. locked */

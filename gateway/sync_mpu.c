@@ -3,8 +3,9 @@
  * sync_mpu.c - large content: parts in parallel, unchanged parts copied inside the bucket, resumed
  * after a crash from what the bucket says it has.
  *
- * The row (index_upload) and the seal are durable before the first part is sent, so parts found at a
- * restart are parts of exactly this sealed moment.
+ * The row (index_upload) reaches the index with the seal or after it, and parts are read from the seal
+ * alone: parts found at a restart through a row are parts of exactly this sealed moment.  They are sent
+ * while the data file is still being synced; Complete waits for that.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,10 @@ struct mpu {
 	unsigned int pending;
 	int err;
 	uint64_t missing;
-	bool has_copies; /* parts may have been copied from the base object */
+	bool has_copies;	    /* parts may have been copied from the base object */
+	struct cache_waiter commit; /* of row and seal */
+	bool is_committing;
+	int commit_err;
 };
 
 struct part {
@@ -53,9 +57,44 @@ mpu_init(struct mpu *m, struct sync_job *j, uint64_t size, uint64_t part_size)
 	pthread_cond_init(&m->cond, NULL);
 }
 
+/* commit_done - committer thread. */
+static void
+commit_done(struct cache_waiter *w, int err)
+{
+	struct mpu *m = container_of(w, struct mpu, commit);
+
+	pthread_mutex_lock(&m->mutex);
+	m->is_committing = false;
+	m->commit_err = err;
+	if (err < 0 && m->err == 0)
+		m->err = err; /* no more parts: what was sealed may be lost (P6) */
+	pthread_cond_signal(&m->cond);
+	pthread_mutex_unlock(&m->mutex);
+}
+
+/* commit_start - make the seal, and the row, durable while parts are on their way. */
+static void
+commit_start(struct mpu *m)
+{
+	m->is_committing = true;
+	m->commit.done = commit_done;
+	cache_commit(m->j->s->space, &m->commit);
+}
+
+static int
+commit_wait(struct mpu *m)
+{
+	pthread_mutex_lock(&m->mutex);
+	while (m->is_committing)
+		pthread_cond_wait(&m->cond, &m->mutex);
+	pthread_mutex_unlock(&m->mutex);
+	return m->commit_err;
+}
+
 static void
 mpu_free(struct mpu *m)
 {
+	(void)commit_wait(m);
 	pthread_cond_destroy(&m->cond);
 	pthread_mutex_destroy(&m->mutex);
 	free(m->parts);
@@ -273,28 +312,6 @@ fetch_parts(struct mpu *m)
 	}
 }
 
-/* begin - create the upload and make row and seal durable. */
-static int
-begin(struct mpu *m, const struct objstore_attrs *attrs, uint64_t data_seq)
-{
-	struct objstore_req req = {.op = OBJ_MPU_CREATE, .key = m->j->key, .attrs = attrs};
-	struct sync_job *j = m->j;
-	int err = sync_call(j->y, &req);
-
-	if (err == 0)
-		snprintf(m->upload_id, sizeof(m->upload_id), "%s", req.upload_id);
-	objstore_req_clear(&req);
-	if (err < 0)
-		return err;
-	share_lock(j->s);
-	upload_add(j->y, j->n->ino, j->key, m->upload_id, data_seq, m->part_size);
-	share_unlock(j->s);
-	err = cache_commit_sync(j->s->space);
-	if (err == 0 && data_seq != NO_SEAL)
-		j->seal_is_durable = true;
-	return err;
-}
-
 /* forget_row - drop the row of n, abort what it names. */
 static void
 forget_row(struct sync_job *j)
@@ -314,6 +331,40 @@ forget_row(struct sync_job *j)
 		upload_abort(j->y, key, id);
 	free(key);
 	free(id);
+}
+
+/* begin - create the upload; row and seal are on their way into the index. */
+static int
+begin(struct mpu *m, const struct objstore_attrs *attrs, uint64_t data_seq)
+{
+	struct objstore_req req = {.op = OBJ_MPU_CREATE, .key = m->j->key, .attrs = attrs};
+	struct sync_job *j = m->j;
+	int err = sync_call(j->y, &req);
+
+	if (err == 0)
+		snprintf(m->upload_id, sizeof(m->upload_id), "%s", req.upload_id);
+	objstore_req_clear(&req);
+	if (err < 0)
+		return err;
+	share_lock(j->s);
+	upload_add(j->y, j->n->ino, j->key, m->upload_id, data_seq, m->part_size);
+	share_unlock(j->s);
+	commit_start(m);
+	return 0;
+}
+
+/* all_durable - wait for the commit that begin() started. Parts of an upload whose commit failed may
+ * have been read from pages that the disk never gets: it is given up. */
+static int
+all_durable(struct mpu *m, bool has_seal)
+{
+	int err = commit_wait(m);
+
+	if (err < 0)
+		forget_row(m->j);
+	else if (has_seal)
+		m->j->seal_is_durable = true;
+	return err;
 }
 
 /* resume - is there an upload of this very seal? result: 1 yes, its parts are known; 0 no */
@@ -434,6 +485,7 @@ put_multipart(struct sync_job *j, uint64_t size)
 	char etag[OBJSTORE_ETAG_MAX];
 	struct written w = {.key = j->key, .etag = etag, .size = size, .is_sealed = true};
 	struct put_attrs a;
+	bool has_begun = false;
 	struct mpu m;
 	int err;
 
@@ -447,10 +499,16 @@ put_multipart(struct sync_job *j, uint64_t size)
 		j->has_mpu_attr_seq = true;
 		j->mpu_attr_seq = a.attr_seq;
 		err = begin(&m, &a.attrs, j->seal_seq);
+		has_begun = err == 0;
 	} else if (err == 1)
 		m.has_copies = true; /* perhaps, in an earlier run */
 	if (err >= 0)
 		err = send_content(&m);
+	if (has_begun) {
+		int commit_err = all_durable(&m, true);
+
+		err = err == 0 ? commit_err : err;
+	}
 	if (err == 0)
 		err = check_base(&m);
 	if (err == 0)
@@ -497,6 +555,8 @@ mpu_copy(struct sync_job *j, const char *from, const char *from_etag, uint64_t s
 	err = begin(&m, attrs, NO_SEAL);
 	if (err == 0)
 		err = send_parts(&m, true);
+	if (err == 0)
+		err = all_durable(&m, false);
 	if (err == 0)
 		err = check_source(&m, from, from_etag);
 	if (err == 0)

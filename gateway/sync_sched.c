@@ -472,6 +472,9 @@ next_wake(const struct sync *y, uint64_t now)
 	if (!list_empty(&y->soon))
 		sooner(&at, container_of(y->soon.next, struct node, sync_link)->changed_ms +
 				sync_soon_ms(y->s));
+	if (!list_empty(&y->sooner))
+		sooner(&at, container_of(y->sooner.next, struct node, sync_link)->changed_ms +
+				sync_sooner_ms(y->s));
 	if (y->nwheel > 0)
 		sooner(&at, (now / 1000 + 1) * 1000);
 	if (y->pause_until_ms > now && !list_empty(&y->ready))
@@ -502,6 +505,7 @@ sync_sched_run(struct sync *y)
 	}
 	move_due(y, &y->settling, sync_settle_ms(y->s), now);
 	move_due(y, &y->soon, sync_soon_ms(y->s), now);
+	move_due(y, &y->sooner, sync_sooner_ms(y->s), now);
 	turn_wheel(y, now);
 	start_what_can(y, now);
 	refine_pump(y);

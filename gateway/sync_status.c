@@ -47,6 +47,7 @@ sync_each_duty(struct sync *y, bool (*fn)(void *arg, struct node *n), void *arg)
 	    !fn(arg, container_of(l, struct sync_job, running_link)->n);
 	each_in(&e, &y->ready);
 	each_in(&e, &y->soon);
+	each_in(&e, &y->sooner);
 	each_in(&e, &y->settling);
 	each_in(&e, &y->after_walk);
 	for (i = 0; i < SYNC_WHEEL; i++)
@@ -220,6 +221,7 @@ cw_share_drain(struct cw_share *s)
 	y = s->sync;
 	if (y != NULL && !y->closing) {
 		list_splice_tail(&y->ready, &y->soon);
+		list_splice_tail(&y->ready, &y->sooner);
 		list_splice_tail(&y->ready, &y->settling);
 		for (i = 0; i < SYNC_WHEEL; i++)
 			list_splice_tail(&y->ready, &y->wheel[i]);

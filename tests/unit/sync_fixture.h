@@ -54,6 +54,7 @@ struct sx {
 	char *last_event[8], *last_type[8]; /* newest first */
 	uint64_t changed;
 	int err;
+	const struct osfile_ops *os; /* the disk of the next start; NULL = a real one */
 };
 
 static inline void
@@ -101,7 +102,8 @@ sx_start(struct sx *sx)
 	    .ndata_dirs = 1,
 	    .capacity_bytes = 256u << 20,
 	    .flush_interval_ms = 20,
-	    .workers = 2};
+	    .workers = 2,
+	    .os = sx->os};
 	struct cw_share_env env = {.appliance_id = "sgw-TEST", .event = sx_event, .event_arg = sx};
 	char err[256] = "";
 	int r;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Large content: parts, unchanged parts copied, resumed after a restart; overlays on a cold base. */
+#include <stdatomic.h>
+
 #include "tests/unit/sync_fixture.h"
 
 #define MIB (1u << 20)
@@ -177,6 +179,89 @@ an_abandoned_upload_is_aborted(void **state)
 	assert_int_equal(objstore_mem_objects(sx->bucket), 1);
 }
 
+/* A disk whose fdatasync can be held back, or fails. */
+static struct osfile_ops slow_os;
+static atomic_bool sync_held, sync_fails;
+
+static int
+slow_sync(struct osfile *f)
+{
+	while (atomic_load(&sync_held))
+		clock_sleep_ms(1);
+	return atomic_load(&sync_fails) ? -EIO : osfile_posix.sync(f);
+}
+
+static void
+use_slow_disk(struct sx *sx)
+{
+	slow_os = osfile_posix;
+	slow_os.sync = slow_sync;
+	slow_os.view = NULL;
+	sx->os = &slow_os;
+	sx_restart(sx);
+}
+
+/* wait_count - until n requests of op were carried out since `before`. */
+static void
+wait_count(struct sx *sx, enum objstore_opcode op, uint64_t before, uint64_t n)
+{
+	for (int i = 0; i < 4000 && objstore_mem_count(sx->bucket, op) < before + n; i++)
+		clock_sleep_ms(5);
+	assert_true(objstore_mem_count(sx->bucket, op) >= before + n);
+}
+
+static void
+parts_go_while_the_disk_syncs_and_complete_waits(void **state)
+{
+	struct sx *sx = *state;
+	uint64_t ino, parts, completes;
+
+	use_slow_disk(sx);
+	(void)sx_file(sx, sx->fx.root, "probe", "x");
+	sx_sync(sx);
+	ino = fx_create_ok(&sx->fx, sx->fx.root, "big");
+	atomic_store(&sync_held, true);
+	write_pattern(sx, ino, 0, 24 * MIB, 0);
+	parts = objstore_mem_count(sx->bucket, OBJ_MPU_PART);
+	completes = objstore_mem_count(sx->bucket, OBJ_MPU_COMPLETE);
+	cw_share_drain(sx->fx.s);
+	wait_count(sx, OBJ_MPU_PART, parts, 3);
+	clock_sleep_ms(50);
+	assert_int_equal(objstore_mem_count(sx->bucket, OBJ_MPU_COMPLETE), completes);
+	assert_false(sx_exists(sx, "p/big"));
+	atomic_store(&sync_held, false);
+	sx_sync(sx);
+	assert_object_pattern(sx, "p/big", 24 * MIB, 0, 0, 0);
+	assert_int_equal(objstore_mem_count(sx->bucket, OBJ_MPU_PART), parts + 3);
+}
+
+static void
+a_failed_sync_gives_the_upload_up(void **state)
+{
+	struct sx *sx = *state;
+	uint64_t ino, aborts, parts;
+
+	use_slow_disk(sx);
+	(void)sx_file(sx, sx->fx.root, "probe", "x");
+	sx_sync(sx);
+	ino = fx_create_ok(&sx->fx, sx->fx.root, "big");
+	atomic_store(&sync_held, true);
+	write_pattern(sx, ino, 0, 24 * MIB, 0);
+	parts = objstore_mem_count(sx->bucket, OBJ_MPU_PART);
+	aborts = objstore_mem_count(sx->bucket, OBJ_MPU_ABORT);
+	cw_share_drain(sx->fx.s);
+	wait_count(sx, OBJ_MPU_PART, parts, 3);
+	atomic_store(&sync_fails, true);
+	atomic_store(&sync_held, false);
+	wait_count(sx, OBJ_MPU_ABORT, aborts, 1);
+	assert_false(sx_exists(sx, "p/big"));
+	atomic_store(&sync_fails, false);
+	sx_sync(sx);
+	assert_object_pattern(sx, "p/big", 24 * MIB, 0, 0, 0);
+	assert_int_equal(objstore_mem_uploads(sx->bucket), 0);
+	assert_true(objstore_mem_count(sx->bucket, OBJ_MPU_PART) >= parts + 6);
+}
+
 static void
 a_lost_base_is_told_and_what_is_local_is_kept(void **state)
 {
@@ -205,6 +290,8 @@ main(void)
 	    T(an_upload_is_resumed_after_a_restart),
 	    T(a_lost_reply_to_complete_is_no_second_upload),
 	    T(an_abandoned_upload_is_aborted),
+	    T(parts_go_while_the_disk_syncs_and_complete_waits),
+	    T(a_failed_sync_gives_the_upload_up),
 	    T(a_lost_base_is_told_and_what_is_local_is_kept),
 	};
 
