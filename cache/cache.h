@@ -131,6 +131,8 @@ struct cw_io {
 			* before this write (blocks at or past it need no old content) */
 	/* WRITE: called locked when the data is in place, before completion: owner updates size, times */
 	void (*written)(struct cw_io *io);
+	/* WRITE, may be NULL: in place of written(), when it failed and may have changed some bytes */
+	void (*torn)(struct cw_io *io);
 	/* READ, may be NULL: send - all of it is local and cached, here it is as memory for a system call
 	 * that takes it from there. At most once, unlocked, the data pinned; iov must not be touched
 	 * otherwise and ends with the call. With CW_IO_NOWAIT it is called inside cache_read() only;
@@ -243,6 +245,9 @@ int cache_commit_sync(struct cache_space *s) CW_MUST_CHECK;
 
 /* --- upload ------------------------------------------------------------------------------ */
 
+/* cache_sync_errors - how often syncing the space's data failed: bytes read before a failure may differ
+ * from what is there after it. locked */
+uint32_t cache_sync_errors(const struct cache_space *s);
 /* cache_seal - freeze the file as it is now: every DIRTY block becomes SEALED; size is recorded.
  * done(arg) is called, unlocked, on a worker, when no writer is left and the states were flipped; it
  * may be called before this returns only if result is 0 (then done is NOT called).

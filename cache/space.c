@@ -24,6 +24,12 @@ cache_space_unlock(struct cache_space *s)
 }
 
 uint32_t
+cache_sync_errors(const struct cache_space *s)
+{
+	return s->sync_errors;
+}
+
+uint32_t
 cache_space_id(const struct cache_space *s)
 {
 	return s->id;

@@ -279,12 +279,33 @@ write_end(struct cw_io *io, struct plan *p, int err)
 		cachei_seal_note_write(f, p->end);
 	if (err == 0 && io->written != NULL)
 		io->written(io);
+	if (err != 0 && io->torn != NULL)
+		io->torn(io);
 	f->nwriters--;
 	cachei_wake(f, IO_WAIT_BLOCK, 0, 0, 0);
 	cachei_idle_signal(s);
 	if (f->nwriters == 0 && f->seal_pending)
 		cachei_seal_flip_pending(f);
 	cachei_quiet_check(f);
+}
+
+/* write_out - have the disk begin with chunks that are full; those that lie side by side in one go, since
+ * each costs a round to the device. unlocked */
+static void
+write_out(struct cache_space *s, const struct plan *p, const int32_t *slots)
+{
+	uint32_t i, n;
+
+	for (i = 0; i < p->nparts; i += n) {
+		for (n = 0; i + n < p->nparts && p->parts[i + n].is_full &&
+			    slots[i + n] == slots[i] + (int32_t)n;)
+			n++;
+		if (n > 0)
+			s->cache->os->start_writeback(
+			    s->file, slot_off(slots[i]), (uint64_t)n << CACHE_CHUNK_SHIFT);
+		else
+			n = 1;
+	}
 }
 
 /* write_bytes - all pwrites of one write. enters locked, leaves locked */
@@ -308,11 +329,7 @@ write_bytes(struct cw_io *io, struct plan *p)
 	write_end(io, p, err);
 	if (err == 0 && (io->flags & CW_IO_NOWAIT) == 0) {
 		cache_space_unlock(s);
-		for (uint32_t i = 0; i < p->nparts; i++) {
-			if (p->parts[i].is_full)
-				s->cache->os->start_writeback(
-				    s->file, slot_off(slots[i]), CACHE_CHUNK_SIZE);
-		}
+		write_out(s, p, slots);
 		cache_space_lock(s);
 	}
 	if (slots != slots_small)

@@ -64,6 +64,7 @@ static const struct key keys[] = {
     {"s3", "timeout_s", KEY_NUM, AT(s3_timeout_s), 0, 3600},
     {"sync", "settle_ms", KEY_NUM, AT(sync_settle_ms), 0, NUM_MAX},
     {"sync", "max_age_ms", KEY_NUM, AT(sync_max_age_ms), 0, NUM_MAX},
+    {"sync", "early_parts", KEY_BOOL, AT(sync_early_parts), 0, 0},
     {"sync", "upload_threads", KEY_NUM, AT(sync_upload_threads), 0, 256},
     {"fuse", "socket", KEY_PATH, AT(fuse_socket), 0, 0},
     {"credentials", "source", KEY_STR, CRED(cred.source), 0, 0},
@@ -480,6 +481,7 @@ config_parse(
 	err_text[0] = '\0';
 	out->is_sandboxed = true;
 	out->nfs_rpcbind = true;
+	out->sync_early_parts = true;
 	out->cache_capacity_bytes = 64ull << 30;
 	if (strlen(text) > CONFIG_FILE_MAX) {
 		fail(&p, "larger than %u bytes", CONFIG_FILE_MAX);

@@ -58,6 +58,7 @@ struct cw_config { /* strings owned; paths absolute or relative to home, resolve
 	struct config_cred creds[CONFIG_CREDS_MAX];
 	size_t ncreds;
 	/* [sync] */
+	bool sync_early_parts;
 	uint64_t sync_settle_ms, sync_max_age_ms, sync_upload_threads;
 	/* [fuse] */
 	char *fuse_socket; /* NULL = no FUSE */

@@ -82,7 +82,8 @@ is_same_write(
 	const struct sync_job *j = r->j;
 
 	if (r->wrote_sealed)
-		return j->has_seal && m->origin_seq == j->seal_seq && head->size == r->size &&
+		return j->has_seal && head->size == r->size &&
+		       m->origin_seq == (j->has_early_mark ? j->early_mark : j->seal_seq) &&
 		       (m->origin_boot == j->y->core->boot || j->seal_is_durable);
 	if (S_ISREG(j->n->mode)) /* a copy keeps the data_seq of what it copied */
 		return !has_content_duty(j->n) && m->origin_seq == j->n->remote.data_seq &&

@@ -322,6 +322,7 @@ control_share_conf(const json_t *row, const struct cw_config *conf, struct cw_sh
 	out->requester_pays = json_is_true(json_object_get(row, "RequesterPays"));
 	out->settle_ms = (uint32_t)conf->sync_settle_ms;
 	out->max_age_ms = (uint32_t)conf->sync_max_age_ms;
+	out->no_early_parts = !conf->sync_early_parts;
 	set_posix_defaults(row, out);
 	set_encryption(row, out);
 	if (r == 0)

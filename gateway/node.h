@@ -35,6 +35,8 @@ enum node_flags {
 	NODE_DYING = 1u << 13,	   /* removed; its memory goes when the cache lets go of its file */
 	NODE_DISCARDED = 1u << 14, /* removed; its local data were given back */
 	NODE_SHOWN = 1u << 16,	   /* a listing showed attributes that no HEAD has confirmed */
+	NODE_EARLY = 1u << 17,	   /* parts of it are sent although it is still written */
+	NODE_NOT_EARLY = 1u << 18, /* ... was tried, and in vain */
 	NODE_UNSURE = 1u << 15,	   /* an earlier life may have written its key, unrecorded */
 };
 
@@ -224,6 +226,10 @@ void op_fail(struct cw_op *op, int err);
 
 /* --- what ops tell the reconciler (sync.c); locked ---------------------------------------------- */
 void sync_data_changed(struct cw_share *s, struct node *n); /* after n->data_seq++ */
+/* sync_wrote - [off, off+len) was written, in the cache's section that made it so; sync_tore - what lies at
+ * off and behind it may have changed in another way. */
+void sync_wrote(struct cw_share *s, struct node *n, uint64_t off, uint64_t len);
+void sync_tore(struct cw_share *s, struct node *n, uint64_t off);
 void sync_attr_changed(struct cw_share *s, struct node *n); /* after n->attr_seq++ */
 void sync_created(struct cw_share *s, struct node *n);
 void sync_removed(

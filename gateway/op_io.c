@@ -201,10 +201,21 @@ written(struct cw_io *io)
 		n->mode = perm_drop_suid(n->mode);
 	node_touch(n, true);
 	op_data_changed(s, n);
+	if (!(n->flags & NODE_REMOVED) && !s->closing)
+		sync_wrote(s, n, io->off, io->len);
 	if (op->stable && !(n->flags & NODE_REMOVED) && !s->closing)
 		sync_committed(s, n);
 	op_wcc_end(op, 0, n);
 	op_set_attr(op, n);
+}
+
+/* torn - it failed, but not before some bytes were changed, perhaps. locked */
+static void
+torn(struct cw_io *io)
+{
+	struct cw_op *op = io->ctx;
+
+	sync_tore(op->share, op->node, io->off);
 }
 
 int
@@ -233,6 +244,7 @@ op_write_begin(struct cw_op *op)
 	}
 	io_fill(op, n, CW_IO_WRITE, op->count);
 	op->io.written = written;
+	op->io.torn = torn;
 	return OP_IO;
 }
 

@@ -214,6 +214,7 @@ op_truncate(struct cw_op *op, struct node *n, uint64_t size)
 			cache_when_quiet(n->u.file, truncate_retry, op);
 			return OP_PENDING;
 		}
+		sync_tore(s, n, size);
 		if (r < 0)
 			return r;
 		n->size = size;

@@ -46,7 +46,8 @@ struct cw_share_conf {
 	uint32_t max_age_ms;	  /* dirty longer than this is uploaded although busy; 0 = 60,000 */
 	uint32_t notify_settle_s; /* NotificationPolicy; 0 = no upload events */
 	enum cw_conflict_policy conflict_policy;
-	bool meta_4digit; /* write file-permissions as 0644, not 0100644 */
+	bool no_early_parts; /* nothing of a file is sent before it is settled */
+	bool meta_4digit;    /* write file-permissions as 0644, not 0100644 */
 };
 
 void cw_share_conf_init(struct cw_share_conf *c); /* defaults */

@@ -513,6 +513,7 @@ sync_removed(struct cw_share *s, struct node *n)
 	if (n->remote.key != NULL && !(S_ISDIR(n->mode) && n->remote.etag == NULL))
 		tomb_add(y, n->remote.key, n->remote.etag);
 	unsure_left_behind(y, n);
+	early_left(y, n);
 	sync_leaving(s, n);
 	displaced_del(y, n);
 	forget_queue(s, n);
@@ -538,6 +539,7 @@ sync_renamed(struct cw_share *s, struct node *n)
 		node_changed(s, n);
 	}
 	unsure_left_behind(y, n);
+	early_left(y, n);
 	displaced_del(y, n);
 	if (n->remote.key != NULL && node_key(s, n, key) >= 0 && strcmp(key, n->remote.key) != 0)
 		displaced_add(y, n);
@@ -618,6 +620,7 @@ sync_new(struct cw_share *s)
 	list_init(&y->notices);
 	list_init(&y->barriers);
 	list_init(&y->head_queue);
+	early_init(y);
 	list_init(&y->uploads);
 	list_init(&y->upload_rows);
 	list_init(&y->upload_rows_out);
@@ -809,6 +812,7 @@ sync_close(struct cw_share *s)
 		log_err("gateway.sync", "commit-failed",
 		    "share=%s err=\"%s\": done again at the next start", s->conf.name, err_str(r));
 	share_lock(s);
+	early_close(y);
 	drop_jobs(s);
 	s->sync = NULL;
 	share_unlock(s);

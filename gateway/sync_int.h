@@ -136,6 +136,8 @@ struct sync_job {
 	bool no_part_copy; /* the base is not what the clean blocks came from: read, do not copy */
 	bool has_mpu_attr_seq; /* attributes that the multipart upload was begun with */
 	uint64_t mpu_attr_seq;
+	bool has_early_mark; /* its mark says early_mark in place of seal_seq */
+	uint64_t early_mark;
 	struct list
 	    unsure_link; /* y->unsure: a write to unsure_key failed, and yet may have happened */
 	char *unsure_key;
@@ -201,6 +203,10 @@ struct sync {
 	size_t refine_at, refine_n, refine_cap;
 	unsigned int nahead; /* listings that nobody asked for */
 	uint64_t listed_ms;  /* when the last listing ended */
+
+	struct list earlies;  /* struct early */
+	int64_t early_credit; /* bytes that may yet be sent in vain */
+	bool has_no_copy;     /* the store does not know CopyObject */
 
 	struct list uploads;	     /* struct upload_row: multipart uploads under way */
 	struct list upload_rows;     /* changes for the next commit */
@@ -306,6 +312,8 @@ void tombs_free(struct sync *y);
 
 /* --- sync_node.c, sync_put.c, sync_mpu.c, sync_copy.c: what a job does; jobs thread, unlocked ------ */
 void sync_node_run(struct work *w);
+/* sync_probe_once - what the store can do is asked once for each store, before the first write. */
+int sync_probe_once(struct sync *y);
 /* the facts of a write that succeeded */
 struct written {
 	const char *key, *etag;
@@ -338,6 +346,8 @@ int mpu_copy(struct sync_job *j, const char *from, const char *from_etag, uint64
 int put_seal_durable(struct sync_job *j);
 /* put_read_sealed - [off, off+len) of the sealed moment into buf. *missing += bytes of a lost base */
 int put_read_sealed(struct sync_job *j, uint64_t off, size_t len, void *buf, uint64_t *missing);
+/* put_read - [off, off+len) of a file into buf, waiting; flags of struct cw_io. */
+int put_read(struct cache_file *f, unsigned int flags, uint64_t off, size_t len, void *buf);
 int copy_object(struct sync_job *j, const char *to); /* rename, attributes, temporary key */
 
 struct upload_row { /* a multipart upload, or (no id) only the data_seq of a seal */
@@ -350,6 +360,8 @@ struct upload_row *upload_find(struct sync *y, uint64_t ino);
 void upload_add(struct sync *y, uint64_t ino, const char *key, const char *upload_id,
     uint64_t data_seq, uint64_t part_size);
 void upload_del(struct sync *y, struct upload_row *u);
+/* upload_forget - drop the row of j's node, abort what it names. unlocked */
+void upload_forget(struct sync_job *j);
 /* upload_abort - unlocked */
 void upload_abort(struct sync *y, const char *key, const char *upload_id);
 void uploads_collect(struct sync *y, struct index_txn *txn);
@@ -393,5 +405,6 @@ void parent_relist(struct cw_share *s, const char *key);
 int sync_resolve(struct sync_job *j, bool wrote_sealed, uint64_t size);
 
 #include "gateway/remote_int.h"
+#include "gateway/sync_early.h"
 
 #endif

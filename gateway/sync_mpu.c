@@ -33,6 +33,8 @@ struct mpu {
 	struct cache_waiter commit; /* of row and seal */
 	bool is_committing;
 	int commit_err;
+	struct early_taken early; /* parts of before the seal */
+	unsigned int first;	  /* which of them are not waited for yet */
 };
 
 struct part {
@@ -44,15 +46,23 @@ struct part {
 	char src_key[CW_KEY_MAX + 2], src_etag[OBJSTORE_ETAG_MAX];
 };
 
+/* mpu_resize - before any part is known. */
+static void
+mpu_resize(struct mpu *m, uint64_t part_size)
+{
+	free(m->parts);
+	m->part_size = part_size;
+	m->nparts = (unsigned int)((m->size + part_size - 1) / part_size);
+	m->parts = xcalloc(m->nparts, sizeof(*m->parts));
+}
+
 static void
 mpu_init(struct mpu *m, struct sync_job *j, uint64_t size, uint64_t part_size)
 {
 	memset(m, 0, sizeof(*m));
 	m->j = j;
 	m->size = size;
-	m->part_size = part_size;
-	m->nparts = (unsigned int)((size + part_size - 1) / part_size);
-	m->parts = xcalloc(m->nparts, sizeof(*m->parts));
+	mpu_resize(m, part_size);
 	pthread_mutex_init(&m->mutex, NULL);
 	pthread_cond_init(&m->cond, NULL);
 }
@@ -242,7 +252,7 @@ send_parts(struct mpu *m, bool is_copy)
 {
 	unsigned int i;
 
-	for (i = 0; i < m->nparts; i++) {
+	for (i = m->first; i < m->nparts; i++) {
 		if (m->parts[i].number != 0)
 			continue;
 		if (wait_below(m, WIDTH) < 0)
@@ -312,27 +322,6 @@ fetch_parts(struct mpu *m)
 	}
 }
 
-/* forget_row - drop the row of n, abort what it names. */
-static void
-forget_row(struct sync_job *j)
-{
-	struct upload_row *u;
-	char *key = NULL, *id = NULL;
-
-	share_lock(j->s);
-	u = upload_find(j->y, j->n->ino);
-	if (u != NULL) {
-		key = xstrdup(u->key);
-		id = xstrdup(u->upload_id);
-		upload_del(j->y, u);
-	}
-	share_unlock(j->s);
-	if (u != NULL)
-		upload_abort(j->y, key, id);
-	free(key);
-	free(id);
-}
-
 /* begin - create the upload; row and seal are on their way into the index. */
 static int
 begin(struct mpu *m, const struct objstore_attrs *attrs, uint64_t data_seq)
@@ -348,6 +337,7 @@ begin(struct mpu *m, const struct objstore_attrs *attrs, uint64_t data_seq)
 		return err;
 	share_lock(j->s);
 	upload_add(j->y, j->n->ino, j->key, m->upload_id, data_seq, m->part_size);
+	j->has_early_mark = false;
 	share_unlock(j->s);
 	commit_start(m);
 	return 0;
@@ -360,8 +350,14 @@ all_durable(struct mpu *m, bool has_seal)
 {
 	int err = commit_wait(m);
 
+	if (err == 0 && m->early.part_size != 0) {
+		share_lock(m->j->s);
+		if (cache_sync_errors(m->j->s->space) != m->early.sync_errors)
+			err = -EIO; /* one before the seal: what was read then may be no more */
+		share_unlock(m->j->s);
+	}
 	if (err < 0)
-		forget_row(m->j);
+		upload_forget(m->j);
 	else if (has_seal)
 		m->j->seal_is_durable = true;
 	return err;
@@ -380,7 +376,10 @@ resume(struct mpu *m)
 	u = upload_find(j->y, j->n->ino);
 	if (u != NULL) {
 		fits = u->upload_id[0] != '\0' && strcmp(u->key, j->key) == 0 &&
-		       u->data_seq == j->seal_seq && u->part_size == m->part_size;
+		       u->data_seq == j->seal_seq && u->part_size > 0 &&
+		       (m->size + u->part_size - 1) / u->part_size <= SYNC_PARTS_MAX;
+		if (fits)
+			mpu_resize(m, u->part_size);
 		snprintf(m->upload_id, sizeof(m->upload_id), "%s", u->upload_id);
 	}
 	share_unlock(j->s);
@@ -393,7 +392,7 @@ resume(struct mpu *m)
 		err = -ERR_NO_UPLOAD;
 	if (err != -ERR_NO_UPLOAD || fits)
 		return err; /* gone although ours: it may have been completed */
-	forget_row(j);
+	upload_forget(j);
 	memset(m->parts, 0, m->nparts * sizeof(*m->parts));
 	j->done_bytes = 0;
 	return 0;
@@ -412,7 +411,7 @@ check_source(const struct mpu *m, const char *from, const char *from_etag)
 		err = -ERR_PRECONDITION;
 	objstore_req_clear(&head);
 	if (err == -ERR_PRECONDITION)
-		forget_row(m->j); /* its parts may hold another's bytes */
+		upload_forget(m->j); /* its parts may hold another's bytes */
 	return err;
 }
 
@@ -479,13 +478,62 @@ complete(struct mpu *m, char etag_out[OBJSTORE_ETAG_MAX])
 	return err == 0 && etag_out[0] == '\0' ? etag_of(m, etag_out) : err;
 }
 
+/* begin_or_resume - result: 1 go on with an upload, 0 with a new one whose row is on its way, negative errno */
+static int
+begin_or_resume(struct mpu *m, const struct put_attrs *a)
+{
+	struct sync_job *j = m->j;
+	int err;
+
+	if (early_take(j, m->size, &m->early)) {
+		mpu_resize(m, m->early.part_size);
+		snprintf(m->upload_id, sizeof(m->upload_id), "%s", m->early.upload_id);
+		m->first = m->early.nparts;
+		j->has_mpu_attr_seq = false; /* the file's are younger than the upload's */
+		j->has_early_mark = true;
+		j->early_mark = m->early.mark_seq;
+		commit_start(m);
+		return 0;
+	}
+	err = resume(m);
+	if (err == 1)
+		m->has_copies = true; /* perhaps, in an earlier run */
+	if (err != 0)
+		return err;
+	j->has_mpu_attr_seq = true;
+	j->mpu_attr_seq = a->attr_seq;
+	return begin(m, &a->attrs, j->seal_seq);
+}
+
+/* send_all - every part is in the bucket, and whatever is needed to use it after a crash is durable. */
+static int
+send_all(struct mpu *m, const struct put_attrs *a)
+{
+	int err = begin_or_resume(m, a), commit_err = 0;
+	bool has_begun = err == 0;
+
+	if (err >= 0)
+		err = send_content(m);
+	if (m->early.e != NULL) {
+		early_join(m->early.e, m->parts);
+		m->early.e = NULL;
+		m->first = 0;
+		if (err == 0)
+			err = send_content(m); /* what failed */
+	}
+	if (has_begun)
+		commit_err = all_durable(m, true);
+	if (err == 0)
+		err = commit_err;
+	return err == 0 ? check_base(m) : err;
+}
+
 int
 put_multipart(struct sync_job *j, uint64_t size)
 {
 	char etag[OBJSTORE_ETAG_MAX];
 	struct written w = {.key = j->key, .etag = etag, .size = size, .is_sealed = true};
 	struct put_attrs a;
-	bool has_begun = false;
 	struct mpu m;
 	int err;
 
@@ -494,30 +542,14 @@ put_multipart(struct sync_job *j, uint64_t size)
 	mpu_init(&m, j, size, choose_part_size(size, j->n->remote.key != NULL));
 	share_unlock(j->s);
 	j->done_bytes = 0;
-	err = resume(&m);
-	if (err == 0) {
-		j->has_mpu_attr_seq = true;
-		j->mpu_attr_seq = a.attr_seq;
-		err = begin(&m, &a.attrs, j->seal_seq);
-		has_begun = err == 0;
-	} else if (err == 1)
-		m.has_copies = true; /* perhaps, in an earlier run */
-	if (err >= 0)
-		err = send_content(&m);
-	if (has_begun) {
-		int commit_err = all_durable(&m, true);
-
-		err = err == 0 ? commit_err : err;
-	}
-	if (err == 0)
-		err = check_base(&m);
+	err = send_all(&m, &a);
 	if (err == 0)
 		err = complete(&m, etag);
 	if (err ==
 	    -ERR_NO_UPLOAD) { /* completed with a lost reply, or aborted by a lifecycle rule */
 		err = sync_resolve(j, true, size);
 		if (err <= 0) {
-			forget_row(j);
+			upload_forget(j);
 			err = err == 0 ? -EAGAIN : err;
 		} else {
 			err = 0;
@@ -551,7 +583,7 @@ mpu_copy(struct sync_job *j, const char *from, const char *from_etag, uint64_t s
 	mpu_init(&m, j, size, part);
 	j->copy_from = from;
 	j->copy_etag = from_etag;
-	forget_row(j);
+	upload_forget(j);
 	err = begin(&m, attrs, NO_SEAL);
 	if (err == 0)
 		err = send_parts(&m, true);
@@ -561,7 +593,7 @@ mpu_copy(struct sync_job *j, const char *from, const char *from_etag, uint64_t s
 		err = check_source(&m, from, from_etag);
 	if (err == 0)
 		err = complete(&m, etag);
-	forget_row(j); /* also aborts what did not end well */
+	upload_forget(j); /* also aborts what did not end well */
 	mpu_free(&m);
 	return err;
 }

@@ -122,9 +122,8 @@ job_check_expect(struct sync_job *j, const struct objstore_req *req, bool has_co
 	return err;
 }
 
-/* probe_once - what the store can do is asked once for each store, before the first write. */
-static int
-probe_once(struct sync *y)
+int
+sync_probe_once(struct sync *y)
 {
 	struct objstore *store = share_store(y->s);
 	int err = 0;
@@ -184,7 +183,7 @@ record_live(struct sync_job *j, const struct written *w)
 	n->flags &= ~(uint32_t)NODE_NO_MARKER;
 	if (w->is_sealed) {
 		cache_seal_done(n->u.file);
-		j->has_seal = j->seal_is_durable = j->no_part_copy = false;
+		j->has_seal = j->seal_is_durable = j->no_part_copy = j->has_early_mark = false;
 		u = upload_find(y, n->ino);
 		if (u != NULL)
 			upload_del(y, u);
@@ -276,6 +275,11 @@ act_copy(struct sync_job *j)
 {
 	int err = copy_object(j, j->key);
 
+	if (err == -ENOSYS) {
+		share_lock(j->s);
+		j->y->has_no_copy = true;
+		share_unlock(j->s);
+	}
 	return err == -ENOSYS && S_ISREG(j->n->mode) ? put_content(j) : err;
 }
 
@@ -327,7 +331,7 @@ node_run(struct sync_job *j)
 		if (what == ACT_NONE)
 			return 0;
 		if (what != ACT_HEAD && what != ACT_LIST) {
-			err = probe_once(j->y);
+			err = sync_probe_once(j->y);
 			if (err < 0)
 				return err;
 		}

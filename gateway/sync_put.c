@@ -63,7 +63,7 @@ seal_seq_of_old(const struct sync_job *j)
 	const struct node *n = j->n;
 	const struct upload_row *u = upload_find(j->y, n->ino);
 
-	if (u != NULL)
+	if (u != NULL && u->data_seq != SYNC_EARLY_SEQ)
 		return u->data_seq;
 	if (n->data_seq <= n->remote.data_seq + 1)
 		return n->data_seq; /* there was only one change to seal */
@@ -161,7 +161,7 @@ count_missing(const struct sync_job *j, uint64_t off, size_t len)
 }
 
 int
-put_read_sealed(struct sync_job *j, uint64_t off, size_t len, void *buf, uint64_t *missing)
+put_read(struct cache_file *f, unsigned int flags, uint64_t off, size_t len, void *buf)
 {
 	size_t n = (len + READ_PIECE - 1) / READ_PIECE, i;
 	struct cw_io *ios = xcalloc(n + 1, sizeof(*ios));
@@ -169,18 +169,12 @@ put_read_sealed(struct sync_job *j, uint64_t off, size_t len, void *buf, uint64_
 	int r = 0, now;
 
 	semaphore_init(&done, (unsigned int)n + 1);
-	share_lock(j->s);
-	if (j->n->flags & NODE_REMOVED)
-		r = -ECANCELED;
-	else
-		*missing += count_missing(j, off, len);
-	share_unlock(j->s);
 	for (i = 0; i < n; i++) {
 		struct cw_io *io = &ios[i];
 
 		io->op = CW_IO_READ;
-		io->flags = CW_IO_SEALED | CW_IO_NO_READAHEAD;
-		io->file = j->n->u.file;
+		io->flags = flags;
+		io->file = f;
 		io->off = off + i * READ_PIECE;
 		io->len = (uint32_t)(len - i * READ_PIECE < READ_PIECE ? len - i * READ_PIECE
 								       : READ_PIECE);
@@ -188,7 +182,7 @@ put_read_sealed(struct sync_job *j, uint64_t off, size_t len, void *buf, uint64_
 		io->size = off + len;
 		io->done = read_done;
 		io->ctx = &done;
-		now = r == 0 ? cache_read(io) : r;
+		now = cache_read(io);
 		if (now != -EINPROGRESS) { /* else result is done()'s, and may be there already */
 			io->result = now;
 			semaphore_done(&done);
@@ -200,6 +194,22 @@ put_read_sealed(struct sync_job *j, uint64_t off, size_t len, void *buf, uint64_
 		if (ios[i].result < 0)
 			r = ios[i].result;
 	free(ios);
+	return r;
+}
+
+int
+put_read_sealed(struct sync_job *j, uint64_t off, size_t len, void *buf, uint64_t *missing)
+{
+	int r = 0;
+
+	share_lock(j->s);
+	if (j->n->flags & NODE_REMOVED)
+		r = -ECANCELED;
+	else
+		*missing += count_missing(j, off, len);
+	share_unlock(j->s);
+	if (r == 0)
+		r = put_read(j->n->u.file, CW_IO_SEALED | CW_IO_NO_READAHEAD, off, len, buf);
 	share_lock(j->s);
 	if (j->n->flags & NODE_REMOVED) /* its blocks may have been freed under the read */
 		r = -ECANCELED;
@@ -322,6 +332,7 @@ put_content(struct sync_job *j)
 		return put_multipart(j, size);
 	}
 	j->what = "put";
+	early_forget(j); /* it was longer */
 	share_lock(j->s);
 	depends = depends_on_base(j, size);
 	if (depends && upload_find(j->y, j->n->ino) == NULL)

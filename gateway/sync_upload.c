@@ -99,6 +99,26 @@ upload_abort(struct sync *y, const char *key, const char *upload_id)
 }
 
 void
+upload_forget(struct sync_job *j)
+{
+	struct upload_row *u;
+	char *key = NULL, *id = NULL;
+
+	share_lock(j->s);
+	u = upload_find(j->y, j->n->ino);
+	if (u != NULL) {
+		key = xstrdup(u->key);
+		id = xstrdup(u->upload_id);
+		upload_del(j->y, u);
+	}
+	share_unlock(j->s);
+	if (u != NULL)
+		upload_abort(j->y, key, id);
+	free(key);
+	free(id);
+}
+
+void
 uploads_collect(struct sync *y, struct index_txn *txn)
 {
 	struct list *l;
@@ -169,8 +189,10 @@ abandoned(const struct sync *y)
 		struct upload_row *u = container_of(l, struct upload_row, link);
 		const struct node *n = node_by_ino(y->s, u->ino);
 
-		if (n != NULL && n->job != NULL && n->job->is_running)
+		if ((n != NULL && n->job != NULL && n->job->is_running) || early_has(y, u->ino))
 			continue;
+		if (u->data_seq == SYNC_EARLY_SEQ)
+			return u; /* an earlier life's: nobody knows what is in its parts */
 		if (n == NULL || n->flags & NODE_REMOVED || n->dirty_since_ns == 0)
 			return u;
 	}

@@ -162,7 +162,9 @@ struct objstore {
 	/* Facts found by objstore_probe(): */
 	bool has_conditional_put;      /* If-Match and If-None-Match honoured on PUT */
 	bool has_conditional_complete; /* ... on CompleteMultipartUpload */
-	const char *label;	       /* "bucket@endpoint" for logs; owned by the store */
+	bool
+	    keeps_versions; /* atomic: an answer to a PUT named a version; every write leaves one */
+	const char *label;  /* "bucket@endpoint" for logs; owned by the store */
 };
 
 static inline void

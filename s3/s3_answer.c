@@ -146,6 +146,9 @@ s3_answer_take(struct s3_call *c, char code[64])
 		c->req->size = c->resp.content_length;
 		return c->resp.has_length ? 0 : -ERR_PROTOCOL;
 	case OBJ_PUT:
+		if (c->resp.has_version)
+			__atomic_store_n(&c->store->base.keeps_versions, true, __ATOMIC_RELAXED);
+		__attribute__((fallthrough));
 	case OBJ_MPU_PART:
 		memcpy(c->req->etag, c->resp.etag, sizeof(c->req->etag));
 		return c->req->etag[0] != '\0' ? 0 : -ERR_PROTOCOL;

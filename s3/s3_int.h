@@ -76,7 +76,7 @@ struct s3_resp { /* what the headers of an answer said; reset by each status lin
 	char error_code[64];	 /* from a header, for answers without a body */
 	int64_t mtime_s, date_s; /* 0 = absent */
 	uint64_t content_length;
-	bool has_length, has_range;
+	bool has_length, has_range, has_version;
 	uint64_t range_first, range_last, range_total;
 	unsigned int retry_after_s;
 };

@@ -104,6 +104,8 @@ take(struct s3_resp *r, const char *name, const char *value, size_t len)
 		take_number(r, name, text);
 	else if (strcasecmp(name, "x-amz-storage-class") == 0)
 		copy_value(r->storage_class, sizeof(r->storage_class), value, len);
+	else if (strcasecmp(name, "x-amz-version-id") == 0)
+		r->has_version = strcmp(text, "null") != 0; /* null: suspended */
 	else if (strcasecmp(name, "x-amz-bucket-region") == 0)
 		copy_value(r->region, sizeof(r->region), value, len);
 	else if (strcasecmp(name, "x-amz-error-code") == 0 ||

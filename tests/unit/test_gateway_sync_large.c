@@ -109,9 +109,12 @@ static void
 an_upload_is_resumed_after_a_restart(void **state)
 {
 	struct sx *sx = *state;
-	uint64_t ino = sx_file(sx, sx->fx.root, "probe", "x"), before, done;
+	uint64_t ino, before, done;
 	int i;
 
+	sx->fx.conf.no_early_parts = true;
+	sx_restart(sx);
+	(void)sx_file(sx, sx->fx.root, "probe", "x");
 	sx_sync(sx); /* the probe is over */
 	ino = fx_create_ok(&sx->fx, sx->fx.root, "big");
 	write_pattern(sx, ino, 0, 48 * MIB, 0);
