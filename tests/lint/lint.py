@@ -20,6 +20,8 @@ LAYERS = {
     "gateway/cli/": ["gateway/", "cache/", "s3/", "gateway/base/"],
     "frontends/nfs/": ["gateway/", "gateway/base/"],
     "frontends/fuse/": ["gateway/", "gateway/base/"],
+    "frontends/scsi/": ["gateway/", "gateway/base/"],
+    "frontends/iscsi/": ["frontends/scsi/", "gateway/", "gateway/base/"],
 }
 # the composition root wires everything; single headers a layer may see besides
 EXTRA = {
