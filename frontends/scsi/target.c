@@ -175,7 +175,7 @@ keep(const struct scsi_target *t)
 	struct kept *k;
 
 	free_kept(take_kept(t->serial));
-	if (t->pr->n == 0)
+	if (t->pr->n == 0 && memcmp(&t->mode, &t->saved, sizeof(t->mode)) == 0)
 		return;
 	if (registry.nkept == KEPT_MAX) {
 		k = container_of(registry.kept.next, struct kept, link);

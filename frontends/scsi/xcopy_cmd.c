@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "frontends/scsi/scsi_int.h"
 #include "frontends/scsi/xcopy.h"
@@ -91,26 +92,46 @@ find_volumes(struct scsi_task *t, struct copy_job *job)
 	return true;
 }
 
-/* May this initiator do that to a volume? On its own unit it was checked before; on another one its registration
- * there counts. */
+static bool
+is_same_initiator(const struct scsi_nexus *x, const struct scsi_nexus *y)
+{
+	size_t n = strcspn(x->name, ","); /* the iSCSI name, whatever session */
+
+	return n == strcspn(y->name, ",") && strncasecmp(x->name, y->name, n) == 0;
+}
+
+static bool
+is_allowed(const struct scsi_nexus *n, bool is_write)
+{
+	int limit = atomic_load(&n->limit);
+
+	return limit == LIMIT_NONE || (!is_write && limit == LIMIT_WRITE_EXCLUSIVE);
+}
+
+/* May this initiator do that to a volume? On its own unit it was checked before.  On another one it must be logged in, too,
+ * or a copy would be a way around CHAP; and what its sessions there may do counts. */
 static bool
 may_use(struct scsi_task *t, struct cw_volume *v, bool is_write)
 {
 	struct scsi_target *other;
-	bool ok = true;
-	int reg;
+	struct list *l;
+	bool ok = false;
 
 	if (is_write && cw_volume_conf(v)->is_read_only)
 		return false;
-	other = v != scsi_volume(t) ? scsi_target_find(v) : NULL;
-	if (other == NULL)
+	if (v == scsi_volume(t))
 		return true;
+	other = scsi_target_find(v);
+	if (other == NULL)
+		return false;
 	pthread_mutex_lock(&other->lock);
-	reg = pr_find(other->pr, t->nexus->name, t->nexus->tag);
-	if (other->spc2_holder != NULL || (is_write && other->mode.is_swp))
-		ok = false;
-	else
-		ok = is_write ? pr_may_write(other->pr, reg) : pr_may_read(other->pr, reg);
+	list_for_each(l, &other->nexuses)
+	{
+		const struct scsi_nexus *n = container_of(l, struct scsi_nexus, link);
+
+		if (is_same_initiator(n, t->nexus) && is_allowed(n, is_write))
+			ok = !(is_write && other->mode.is_swp);
+	}
 	pthread_mutex_unlock(&other->lock);
 	scsi_target_put(other);
 	return ok;

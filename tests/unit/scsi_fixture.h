@@ -244,6 +244,12 @@ on_loop(struct loop *l, void (*fn)(void *arg), void *arg)
 }
 
 static inline void
+nothing(void *arg)
+{
+	(void)arg;
+}
+
+static inline void
 free_nexus_on_loop(void *arg)
 {
 	scsi_nexus_free(arg);
