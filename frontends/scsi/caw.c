@@ -26,9 +26,10 @@ scsi_prep_caw(struct scsi_task *t)
 	if (!cdb_put_in_range(t, scsi_get64(t->cdb + 2), blocks))
 		return false;
 	t->want_out = 2 * t->len;
-	/* half of it compares, half is written: any other amount cannot be meant (iscsi-test-cu InvalidDataOutSize) */
+	/* half of it compares, half is written: any other amount cannot be meant (iscsi-test-cu InvalidDataOutSize, and
+	 * CompareAndWrite.Simple: 256 blocks, which the CDB cannot say) */
 	if (t->out_announced != t->want_out)
-		return scsi_refuse(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_FIELD_IN_IU);
+		return scsi_refuse_cdb(t, 13);
 	return true;
 }
 

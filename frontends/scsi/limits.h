@@ -3,10 +3,10 @@
 #ifndef SCSI_LIMITS_H
 #define SCSI_LIMITS_H
 
-#define PHYSICAL_BLOCK 4096u		  /* bytes: the volume merges smaller writes */
-#define OPTIMAL_BYTES (256u << 10)	  /* OPTIMAL TRANSFER LENGTH: a chunk of the cache */
-#define WRITE_SAME_MAX_BYTES (128u << 20) /* MAXIMUM WRITE SAME LENGTH: bounds one command's work */
-#define UNMAP_MAX_BLOCKS (1u << 20)	  /* MAXIMUM UNMAP LBA COUNT, of all descriptors together */
+#define PHYSICAL_BLOCK 4096u	     /* bytes: the volume merges smaller writes */
+#define OPTIMAL_BYTES (256u << 10)   /* OPTIMAL TRANSFER LENGTH: a chunk of the cache */
+#define WRITE_SAME_MAX_BLOCKS 32768u /* MAXIMUM WRITE SAME LENGTH: bounds one command's work */
+#define UNMAP_MAX_BLOCKS (1u << 20)  /* MAXIMUM UNMAP LBA COUNT, of all descriptors together */
 #define UNMAP_MAX_DESCRIPTORS 256u
 #define CAW_MAX_BLOCKS 255u /* MAXIMUM COMPARE AND WRITE LENGTH: all that its CDB can say */
 

@@ -95,10 +95,7 @@ scsi_prep_write_same(struct scsi_task *t)
 		return scsi_refuse_cdb(t, 1);
 	if (!cdb_range(t, false, &b))
 		return false;
-	if (b.n == 0 &&
-	    !cdb_put_in_range(t, b.lba, scsi_blocks(t) - b.lba)) /* WSNZ is 0: to the end */
-		return false;
-	if (t->len > WRITE_SAME_MAX_BYTES)
+	if (b.n == 0 || b.n > WRITE_SAME_MAX_BLOCKS) /* WSNZ */
 		return scsi_refuse_cdb(t, t->op->len == 16 ? 10 : 7);
 	if (!has_no_data(t))
 		t->want_out = size;
@@ -147,8 +144,6 @@ scsi_run_write_same(struct scsi_task *t)
 {
 	if (t->out_len < t->want_out)
 		return scsi_fail(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_FIELD_IN_IU);
-	if (t->len == 0)
-		return true;
 	if (!has_no_data(t) && !is_zeros(t->out, t->out_len))
 		return scsi_task_on_worker(t, fill);
 	if (!scsi_task_vio(t, CW_VIO_ZERO, t->off, t->len, NULL,

@@ -110,7 +110,8 @@ page_limits(struct scsi_task *t, uint8_t *p)
 	uint32_t size = scsi_block_bytes(t);
 
 	memset(p, 0, 60);
-	p -= 4; /* offsets as in the standard, from the page's start */
+	p -= 4;	  /* offsets as in the standard, from the page's start */
+	p[4] = 1; /* WSNZ: WRITE SAME of 0 blocks is not "to the end" */
 	p[5] = CAW_MAX_BLOCKS;
 	scsi_put16(p + 6, (uint16_t)(PHYSICAL_BLOCK / size)); /* optimal granularity */
 	scsi_put32(p + 8, SCSI_IO_MAX / size);
@@ -120,7 +121,7 @@ page_limits(struct scsi_task *t, uint8_t *p)
 	scsi_put32(p + 24, UNMAP_MAX_DESCRIPTORS);
 	scsi_put32(p + 28, PHYSICAL_BLOCK / size); /* unmap granularity, aligned at 0: */
 	scsi_put32(p + 32, 0x80000000u);	   /* UGAVALID */
-	scsi_put64(p + 36, WRITE_SAME_MAX_BYTES / size);
+	scsi_put64(p + 36, WRITE_SAME_MAX_BLOCKS);
 	return 60;
 }
 
