@@ -100,13 +100,14 @@ scsi_prep_write(struct scsi_task *t)
 	return true;
 }
 
+/* What came is written, in units that the volume can write (FCP-4 9.4.2: process normally, up to what was transferred; of a
+ * block of 4,096 bytes that may be a part).  What ends amid 512 bytes is refused, and nothing of it is written. */
 bool
 scsi_out_blocks(struct scsi_task *t, uint64_t *len)
 {
 	*len = t->out_len < t->len ? t->out_len : t->len;
-	if (*len % scsi_block_bytes(t) == 0)
+	if (*len % 512 == 0)
 		return true;
-	/* nothing of it is written: RFC 7143 11.4.5.2 leaves the residual, FCP-4 9.4.2 names the sense code */
 	return scsi_refuse(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_FIELD_IN_IU);
 }
 

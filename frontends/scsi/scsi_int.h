@@ -191,8 +191,7 @@ bool scsi_prep_sync(struct scsi_task *t);
 bool scsi_run_sync(struct scsi_task *t);
 bool scsi_prep_prefetch(struct scsi_task *t);
 bool scsi_run_prefetch(struct scsi_task *t);
-bool scsi_out_blocks(
-    struct scsi_task *t, uint64_t *len); /* whole blocks that came; false: refused */
+bool scsi_out_blocks(struct scsi_task *t, uint64_t *len); /* bytes that came; false: refused */
 /* verify.c */
 bool scsi_prep_verify(struct scsi_task *t);
 bool scsi_run_verify(struct scsi_task *t);

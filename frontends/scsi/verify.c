@@ -87,7 +87,7 @@ verify(struct scsi_task *t)
 	uint64_t len = t->len;
 
 	if (bytchk(t) == 1)
-		len = t->out_len; /* whole blocks: checked before */
+		len = t->out_len; /* what came: checked before */
 	read_back(t, len, bytchk(t) != 0, bytchk(t) == 3);
 }
 
@@ -100,6 +100,8 @@ scsi_run_verify(struct scsi_task *t)
 		return true;
 	if (t->len == 0 || (bytchk(t) != 0 && t->out_len == 0))
 		return true;
+	if (bytchk(t) == 3 && t->out_len < t->want_out)
+		return scsi_fail(t, KEY_ILLEGAL_REQUEST, ASC_INVALID_FIELD_IN_IU);
 	return scsi_task_on_worker(t, verify);
 }
 

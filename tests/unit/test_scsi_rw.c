@@ -113,6 +113,24 @@ less_data_than_the_cdb_says_moves_whole_blocks(void **state)
 	assert_int_equal(r.in_full, 1024);
 }
 
+/* iscsi-test-cu ProutReserve.Access* writes 512 bytes in the name of a block, whatever its size */
+static void
+part_of_a_large_block_can_come(void **state)
+{
+	(void)state;
+	memset(volume->data, 'a', 8192);
+	memset(buf, 'b', 8192);
+	assert_int_equal(block10(a, 0x2a, 0, 1, 0, buf, 512, 0), SCSI_GOOD);
+	assert_int_equal(r.want_out, 4096);
+	assert_int_equal(volume->data[511], 'b');
+	assert_int_equal(volume->data[512], 'a');
+	assert_int_equal(block10(a, 0x28, 0, 1, 0, NULL, 0, 4096), SCSI_GOOD);
+	assert_memory_equal(r.in, volume->data, 4096);
+	/* but a block that all are compared with must be whole */
+	assert_int_equal(block16(a, 0x8f, 0, 4, 6, buf, 512, 0), SCSI_CHECK_CONDITION);
+	assert_check(KEY_ILLEGAL_REQUEST, ASC_INVALID_FIELD_IN_IU);
+}
+
 static void
 fua_and_write_through_are_durable(void **state)
 {
@@ -405,6 +423,7 @@ main(void)
 		ranges_are_checked_before_data_is_asked_for, setup_512, teardown),
 	    cmocka_unit_test_setup_teardown(
 		less_data_than_the_cdb_says_moves_whole_blocks, setup_512, teardown),
+	    cmocka_unit_test_setup_teardown(part_of_a_large_block_can_come, setup_4096, teardown),
 	    cmocka_unit_test_setup_teardown(fua_and_write_through_are_durable, setup_512, teardown),
 	    cmocka_unit_test_setup_teardown(
 		cached_data_can_be_sent_from_where_it_is, setup_512, teardown),
