@@ -6,9 +6,6 @@
 #include <openssl/hmac.h>
 #include <string.h>
 #include <sys/random.h>
-#ifdef __SSE4_2__
-#include <nmmintrin.h>
-#endif
 
 #include "gateway/base/log.h"
 
@@ -43,9 +40,9 @@ struct digest *
 digest_new(const char *which)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	const EVP_MD *md = strcmp(which, "MD5") == 0 ? EVP_md5() : EVP_sha256();
+	const EVP_MD *md = EVP_get_digestbyname(which);
 
-	CW_ASSERT(ctx != NULL && EVP_DigestInit_ex(ctx, md, NULL) == 1);
+	CW_ASSERT(ctx != NULL && md != NULL && EVP_DigestInit_ex(ctx, md, NULL) == 1);
 	return (struct digest *)(void *)ctx;
 }
 
@@ -64,24 +61,11 @@ digest_final(struct digest *d, uint8_t *out)
 	EVP_MD_CTX_free(ctx);
 }
 
-/* CRC32C (Castagnoli), reflected polynomial 0x82f63b78, table of 256; the SSE4.2 instruction where
- * the build has it. */
-uint32_t
-digest_crc32c(uint32_t crc, const void *data, size_t len)
+/* CRC32C (Castagnoli), reflected polynomial 0x82f63b78: the SSE4.2 instruction where the CPU has it,
+ * else a table of 256. */
+static uint32_t
+crc32c_table(uint32_t crc, const uint8_t *p, size_t len)
 {
-	const uint8_t *p = data;
-
-	crc = ~crc;
-#ifdef __SSE4_2__
-	for (; len >= 8; len -= 8, p += 8) {
-		uint64_t v;
-
-		memcpy(&v, p, 8);
-		crc = (uint32_t)_mm_crc32_u64(crc, v);
-	}
-	for (; len > 0; len--, p++)
-		crc = _mm_crc32_u8(crc, *p);
-#else
 	static uint32_t table[256];
 	static bool is_ready;
 
@@ -96,9 +80,36 @@ digest_crc32c(uint32_t crc, const void *data, size_t len)
 		__atomic_store_n(&is_ready, true, __ATOMIC_RELEASE);
 	}
 	for (; len > 0; len--, p++)
-		crc = (crc >> 8) ^ table[(crc ^ *p) & 0xff];
+		crc = (crc >> 8) ^ __atomic_load_n(&table[(crc ^ *p) & 0xff], __ATOMIC_RELAXED);
+	return crc;
+}
+
+#ifdef __x86_64__
+__attribute__((target("sse4.2"))) static uint32_t
+crc32c_sse42(uint32_t crc, const uint8_t *p, size_t len)
+{
+	uint64_t c = crc;
+
+	for (; len >= 8; len -= 8, p += 8) {
+		uint64_t v;
+
+		memcpy(&v, p, 8);
+		c = __builtin_ia32_crc32di(c, v);
+	}
+	for (; len > 0; len--, p++)
+		c = __builtin_ia32_crc32qi((uint32_t)c, *p);
+	return (uint32_t)c;
+}
 #endif
-	return ~crc;
+
+uint32_t
+digest_crc32c(uint32_t crc, const void *data, size_t len)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("sse4.2"))
+		return ~crc32c_sse42(~crc, data, len);
+#endif
+	return ~crc32c_table(~crc, data, len);
 }
 
 void

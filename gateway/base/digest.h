@@ -17,7 +17,7 @@ void digest_hmac_sha256(
     const void *key, size_t keylen, const void *data, size_t len, uint8_t out[SHA256_LEN]);
 void digest_md5(const void *data, size_t len, uint8_t out[MD5_LEN]);
 
-/* Incremental SHA-256 and MD5. digest_new: which is "SHA256" or "MD5"; final frees. */
+/* Incremental hashes. digest_new: which is "SHA256", "SHA3-256" or "MD5"; final frees. */
 struct digest;
 struct digest *digest_new(const char *which);
 void digest_update(struct digest *d, const void *data, size_t len);
