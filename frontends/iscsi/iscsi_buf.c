@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "frontends/iscsi/iscsi_buf.h"
+
+#include <stdlib.h>
+
+#include "gateway/base/strbuf.h"
+
+static const uint32_t sizes[ISCSI_BUF_SIZES] = {ISCSI_BUF_SMALL, ISCSI_BUF_MEDIUM, ISCSI_BUF_BIG};
+static const unsigned int keep[ISCSI_BUF_SIZES] = {64, 32, 16}; /* 4, 9 and 17 MiB */
+
+/* Payload begins at a multiple of this, whatever the allocator puts in front. */
+#define DATA_ALIGN 64u
+
+struct iscsi_buf *
+iscsi_buf_get(struct iscsi_buf_pool *p, size_t at_least)
+{
+	unsigned int i = 0;
+	struct iscsi_buf *b;
+	size_t cap;
+
+	while (i < ISCSI_BUF_SIZES && at_least > sizes[i])
+		i++;
+	if (i < ISCSI_BUF_SIZES && p->free[i] != NULL) {
+		b = p->free[i];
+		p->free[i] = b->next;
+		p->nfree[i]--;
+	} else {
+		cap = i < ISCSI_BUF_SIZES ? sizes[i] : at_least;
+		b = xmalloc(sizeof(*b) + DATA_ALIGN + cap);
+		b->cap = (uint32_t)cap;
+		b->data = (uint8_t *)(((uintptr_t)(b + 1) + DATA_ALIGN - 1) &
+				      ~(uintptr_t)(DATA_ALIGN - 1));
+	}
+	b->refs = 1;
+	b->len = 0;
+	atomic_fetch_add_explicit(p->in_use_bytes, b->cap, memory_order_relaxed);
+	return b;
+}
+
+void
+iscsi_buf_put(struct iscsi_buf_pool *p, struct iscsi_buf *b)
+{
+	unsigned int i = 0;
+
+	if (b == NULL || --b->refs > 0)
+		return;
+	atomic_fetch_sub_explicit(p->in_use_bytes, b->cap, memory_order_relaxed);
+	while (i < ISCSI_BUF_SIZES && b->cap != sizes[i])
+		i++;
+	if (i == ISCSI_BUF_SIZES || p->nfree[i] >= keep[i]) {
+		free(b);
+		return;
+	}
+	b->next = p->free[i];
+	p->free[i] = b;
+	p->nfree[i]++;
+}
+
+void
+iscsi_buf_pool_free(struct iscsi_buf_pool *p)
+{
+	for (unsigned int i = 0; i < ISCSI_BUF_SIZES; i++) {
+		while (p->free[i] != NULL) {
+			struct iscsi_buf *next = p->free[i]->next;
+
+			free(p->free[i]);
+			p->free[i] = next;
+		}
+		p->nfree[i] = 0;
+	}
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* iscsi_format.h - numbers on the wire. RFC 7143 section 11 unless said otherwise. */
+#ifndef ISCSI_ISCSI_FORMAT_H
+#define ISCSI_ISCSI_FORMAT_H
+
+#include <stdint.h>
+
+#define ISCSI_BHS_LEN 48u
+#define ISCSI_DIGEST_LEN 4u
+#define ISCSI_AHS_MAX (255u * 4)
+#define ISCSI_NO_TAG 0xffffffffu /* ITT or TTT that names nothing */
+#define ISCSI_NAME_MAX 224u	 /* with NUL; 4.2.7.1: 223 bytes */
+#define ISCSI_ISID_LEN 6u
+#define ISCSI_VERSION 0u
+#define ISCSI_PORT 3260u
+
+/* 11.2.1.2: byte 0, bits 0-5; bit 6 is I (immediate delivery) */
+enum iscsi_opcode {
+	ISCSI_NOP_OUT = 0x00,
+	ISCSI_SCSI_COMMAND = 0x01,
+	ISCSI_TMF_REQUEST = 0x02,
+	ISCSI_LOGIN_REQUEST = 0x03,
+	ISCSI_TEXT_REQUEST = 0x04,
+	ISCSI_DATA_OUT = 0x05,
+	ISCSI_LOGOUT_REQUEST = 0x06,
+	ISCSI_SNACK = 0x10,
+	ISCSI_NOP_IN = 0x20,
+	ISCSI_SCSI_RESPONSE = 0x21,
+	ISCSI_TMF_RESPONSE = 0x22,
+	ISCSI_LOGIN_RESPONSE = 0x23,
+	ISCSI_TEXT_RESPONSE = 0x24,
+	ISCSI_DATA_IN = 0x25,
+	ISCSI_LOGOUT_RESPONSE = 0x26,
+	ISCSI_R2T = 0x31,
+	ISCSI_ASYNC_MESSAGE = 0x32,
+	ISCSI_REJECT = 0x3f,
+};
+#define ISCSI_OPCODE_MASK 0x3fu
+#define ISCSI_IMMEDIATE 0x40u
+
+/* byte 1 */
+#define ISCSI_FINAL 0x80u    /* F; T (transit) in login PDUs */
+#define ISCSI_CONTINUE 0x40u /* C in login and text PDUs */
+#define ISCSI_CMD_READ 0x40u /* 11.3.1 */
+#define ISCSI_CMD_WRITE 0x20u
+#define ISCSI_CMD_ATTR_MASK 0x07u
+#define ISCSI_DATA_IN_STATUS 0x01u /* S, 11.7.3 */
+#define ISCSI_OVERFLOW 0x04u	   /* O, 11.4.1 */
+#define ISCSI_UNDERFLOW 0x02u	   /* U */
+
+/* 11.3.2: additional header segments */
+#define ISCSI_AHS_EXTENDED_CDB 1u
+#define ISCSI_AHS_BIDI_READ_LEN 2u
+
+/* 11.5.1 */
+enum iscsi_tmf_function {
+	ISCSI_TMF_ABORT_TASK = 1,
+	ISCSI_TMF_ABORT_TASK_SET = 2,
+	ISCSI_TMF_CLEAR_ACA = 3,
+	ISCSI_TMF_CLEAR_TASK_SET = 4,
+	ISCSI_TMF_LUN_RESET = 5,
+	ISCSI_TMF_TARGET_WARM_RESET = 6,
+	ISCSI_TMF_TARGET_COLD_RESET = 7,
+	ISCSI_TMF_TASK_REASSIGN = 8,
+};
+/* 11.6.1 */
+enum iscsi_tmf_response {
+	ISCSI_TMF_COMPLETE = 0,
+	ISCSI_TMF_NO_TASK = 1,
+	ISCSI_TMF_NO_LUN = 2,
+	ISCSI_TMF_NO_REASSIGN = 4,
+	ISCSI_TMF_NOT_SUPPORTED = 5,
+	ISCSI_TMF_REJECTED = 255,
+};
+
+/* 11.12.3: stages of the login phase */
+enum iscsi_stage { ISCSI_STAGE_SECURITY = 0, ISCSI_STAGE_OPERATIONAL = 1, ISCSI_STAGE_FULL = 3 };
+
+/* 11.13.5: class in the high byte */
+enum iscsi_login_status {
+	ISCSI_LOGIN_OK = 0x0000,
+	ISCSI_LOGIN_INITIATOR_ERROR = 0x0200,
+	ISCSI_LOGIN_AUTH_FAILED = 0x0201,
+	ISCSI_LOGIN_FORBIDDEN = 0x0202,
+	ISCSI_LOGIN_NOT_FOUND = 0x0203,
+	ISCSI_LOGIN_BAD_VERSION = 0x0205,
+	ISCSI_LOGIN_TOO_MANY = 0x0206,
+	ISCSI_LOGIN_MISSING = 0x0207,
+	ISCSI_LOGIN_BAD_SESSION_TYPE = 0x0209,
+	ISCSI_LOGIN_NO_SESSION = 0x020a,
+	ISCSI_LOGIN_BAD_REQUEST = 0x020b,
+	ISCSI_LOGIN_TARGET_ERROR = 0x0300,
+	ISCSI_LOGIN_UNAVAILABLE = 0x0301,
+	ISCSI_LOGIN_NO_RESOURCES = 0x0302,
+};
+
+/* 11.14.1, 11.15.1 */
+enum iscsi_logout_reason {
+	ISCSI_LOGOUT_SESSION = 0,
+	ISCSI_LOGOUT_CONNECTION = 1,
+	ISCSI_LOGOUT_RECOVERY = 2,
+};
+enum iscsi_logout_response {
+	ISCSI_LOGOUT_OK = 0,
+	ISCSI_LOGOUT_NO_CID = 1,
+	ISCSI_LOGOUT_NO_RECOVERY = 2,
+};
+
+/* 11.9.1 */
+enum iscsi_async_event {
+	ISCSI_ASYNC_SCSI = 0,
+	ISCSI_ASYNC_LOGOUT = 1,
+	ISCSI_ASYNC_DROP_CONNECTION = 2,
+	ISCSI_ASYNC_DROP_SESSION = 3,
+};
+
+/* 11.17.1 */
+enum iscsi_reject_reason {
+	ISCSI_REJECT_DATA_DIGEST = 0x02,
+	ISCSI_REJECT_SNACK = 0x03,
+	ISCSI_REJECT_PROTOCOL = 0x04,
+	ISCSI_REJECT_NOT_SUPPORTED = 0x05,
+	ISCSI_REJECT_TOO_MANY_IMMEDIATE = 0x06,
+	ISCSI_REJECT_BAD_FIELD = 0x09,
+	ISCSI_REJECT_OUT_OF_RESOURCES = 0x0a,
+};
+
+#endif
