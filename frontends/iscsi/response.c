@@ -8,18 +8,20 @@ uint8_t
 iscsi_cmd_residual(const struct iscsi_cmd *cmd, uint32_t *count)
 {
 	const struct scsi_task *t = &cmd->task;
-	uint64_t expected = cmd->is_read || cmd->is_write ? cmd->edtl : 0, moved;
+	bool is_expected = cmd->is_read || cmd->is_write, is_good;
+	uint64_t expected, moved;
 
-	if (t->status == SCSI_GOOD || t->status == SCSI_CONDITION_MET) {
-		/* what there was to be moved, whichever way the initiator thought it would go */
-		moved = t->want_out > 0 ? t->want_out : t->in_full;
-		if (t->want_in > 0 && !cmd->is_read)
-			moved = t->want_in;
-		if (t->want_out > 0 && !cmd->is_write)
-			expected = 0;
-	} else {
-		moved = t->in_len;
+	is_good = t->status == SCSI_GOOD || t->status == SCSI_CONDITION_MET;
+	moved = is_good ? t->in_full : t->in_len;
+	/* what there was to be moved, whichever way the initiator thought that it would go */
+	if (t->want_out > 0) {
+		is_expected = cmd->is_write;
+		moved = t->want_out;
+	} else if (t->want_in > 0) {
+		is_expected = cmd->is_read;
+		moved = cmd->is_read ? moved : t->want_in;
 	}
+	expected = is_expected ? cmd->edtl : 0;
 	if (moved > expected) {
 		*count = moved - expected > UINT32_MAX ? UINT32_MAX : (uint32_t)(moved - expected);
 		return ISCSI_OVERFLOW;
