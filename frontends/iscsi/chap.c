@@ -65,10 +65,10 @@ put_binary(struct strbuf *out, const char *key, const uint8_t *data, size_t len)
 static enum iscsi_login_status
 challenge(struct chap *c, const struct chap_keys *k, struct strbuf *answer)
 {
-	if (k->a == NULL)
-		return ISCSI_LOGIN_OK; /* AuthMethod alone: CHAP_A comes next */
 	if (k->n != NULL || k->r != NULL)
 		return ISCSI_LOGIN_INITIATOR_ERROR;
+	if (k->a == NULL)
+		return ISCSI_LOGIN_OK; /* AuthMethod alone: CHAP_A comes next */
 	c->algorithm = chap_pick(k->a);
 	if (c->algorithm == CHAP_NONE)
 		return ISCSI_LOGIN_AUTH_FAILED;

@@ -31,7 +31,7 @@ struct client {
 
 static int client_port;
 
-static void
+static inline void
 client_dial_to(struct client *c, uint32_t addr)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET,
@@ -51,20 +51,20 @@ client_dial_to(struct client *c, uint32_t addr)
 	assert_int_equal(setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)), 0);
 }
 
-static void
+static inline void
 client_dial(struct client *c)
 {
 	client_dial_to(c, INADDR_LOOPBACK);
 }
 
-static void
+static inline void
 client_send_raw(struct client *c, const void *p, size_t len)
 {
 	assert_int_equal(send(c->fd, p, len, MSG_NOSIGNAL), (ssize_t)len);
 }
 
 /* Start a request in c->out. */
-static void
+static inline void
 client_begin(struct client *c, uint8_t opcode, uint8_t flags, uint32_t itt)
 {
 	memset(c->out, 0, sizeof(c->out));
@@ -75,7 +75,7 @@ client_begin(struct client *c, uint8_t opcode, uint8_t flags, uint32_t itt)
 	be_store_u32(c->out + 28, c->exp_stat_sn);
 }
 
-static void
+static inline void
 put_digest(uint8_t *p, uint32_t crc)
 {
 	for (int i = 0; i < 4; i++)
@@ -83,7 +83,7 @@ put_digest(uint8_t *p, uint32_t crc)
 }
 
 /* break_digest: 1 header, 2 data */
-static void
+static inline void
 client_end_broken(struct client *c, const void *data, uint32_t len, int break_digest)
 {
 	static uint8_t all[CLIENT_DATA + 128];
@@ -108,13 +108,13 @@ client_end_broken(struct client *c, const void *data, uint32_t len, int break_di
 	client_send_raw(c, all, n + padded);
 }
 
-static void
+static inline void
 client_end(struct client *c, const void *data, uint32_t len)
 {
 	client_end_broken(c, data, len, 0);
 }
 
-static bool
+static inline bool
 client_get(struct client *c, void *to, size_t len)
 {
 	uint8_t *p = to;
@@ -131,7 +131,7 @@ client_get(struct client *c, void *to, size_t len)
 }
 
 /* Receive one PDU, digests checked. result: its opcode, -1: the connection is closed, or silent */
-static int
+static inline int
 client_recv(struct client *c)
 {
 	uint8_t digest[4], want[4];
@@ -161,14 +161,14 @@ client_recv(struct client *c)
 	return c->h[0];
 }
 
-static uint32_t
+static inline uint32_t
 client_u32(const struct client *c, int at)
 {
 	return (uint32_t)c->h[at] << 24 | (uint32_t)c->h[at + 1] << 16 |
 	       (uint32_t)c->h[at + 2] << 8 | c->h[at + 3];
 }
 
-static bool
+static inline bool
 client_is_silent(struct client *c, int ms)
 {
 	struct pollfd p = {.fd = c->fd, .events = POLLIN};
@@ -177,7 +177,7 @@ client_is_silent(struct client *c, int ms)
 }
 
 /* text: pairs, each ended by '\n' here, by NUL on the wire */
-static void
+static inline void
 client_login_send(struct client *c, uint8_t flags, const char *text)
 {
 	char wire[20000];
@@ -194,7 +194,7 @@ client_login_send(struct client *c, uint8_t flags, const char *text)
 }
 
 /* result: status class and detail; the answer's text is in data, NUL-terminated */
-static int
+static inline int
 client_login(struct client *c, uint8_t flags, const char *text)
 {
 	client_login_send(c, flags, text);
@@ -205,7 +205,7 @@ client_login(struct client *c, uint8_t flags, const char *text)
 }
 
 /* The value of a key in the answer; NULL: it is not there. */
-static const char *
+static inline const char *
 client_key(const struct client *c, const char *key)
 {
 	size_t n = strlen(key);
@@ -219,7 +219,7 @@ client_key(const struct client *c, const char *key)
 	return NULL;
 }
 
-static void
+static inline void
 client_enter_as(struct client *c, const char *volume, const char *more)
 {
 	char text[1024];
@@ -235,14 +235,14 @@ client_enter_as(struct client *c, const char *volume, const char *more)
 }
 
 /* dial and log in to volume 0. more: operational keys */
-static void
+static inline void
 client_enter(struct client *c, const char *more)
 {
 	client_dial(c);
 	client_enter_as(c, "iqn.1997-05.com.amazon:vol0", more);
 }
 
-static void
+static inline void
 client_close(struct client *c)
 {
 	close(c->fd);
@@ -250,7 +250,7 @@ client_close(struct client *c)
 
 /* --- SCSI --- */
 
-static void
+static inline void
 client_cdb10(struct client *c, uint8_t op, uint32_t lba, uint16_t blocks)
 {
 	c->out[32] = op;
@@ -259,7 +259,7 @@ client_cdb10(struct client *c, uint8_t op, uint32_t lba, uint16_t blocks)
 	c->out[40] = (uint8_t)blocks;
 }
 
-static void
+static inline void
 client_command(struct client *c, uint8_t flags, uint32_t edtl)
 {
 	client_begin(c, ISCSI_SCSI_COMMAND, flags, ++c->itt);
@@ -267,7 +267,7 @@ client_command(struct client *c, uint8_t flags, uint32_t edtl)
 	c->cmd_sn++;
 }
 
-static void
+static inline void
 client_read_send(struct client *c, uint32_t lba, uint16_t blocks, uint32_t edtl)
 {
 	client_command(c, 0xc1, edtl);
@@ -276,7 +276,7 @@ client_read_send(struct client *c, uint32_t lba, uint16_t blocks, uint32_t edtl)
 }
 
 /* WRITE(10) header with immediate data; more: unsolicited Data-Out follows */
-static void
+static inline void
 client_write_send(struct client *c, uint32_t lba, uint16_t blocks, uint32_t edtl, const void *data,
     uint32_t len, bool more)
 {
@@ -285,7 +285,7 @@ client_write_send(struct client *c, uint32_t lba, uint16_t blocks, uint32_t edtl
 	client_end(c, data, len);
 }
 
-static void
+static inline void
 client_data_out(struct client *c, uint32_t ttt, uint32_t data_sn, uint32_t off, const void *data,
     uint32_t len, bool is_final)
 {
@@ -298,7 +298,7 @@ client_data_out(struct client *c, uint32_t ttt, uint32_t data_sn, uint32_t off, 
 }
 
 /* TEST UNIT READY and its answer: does the session live? */
-static bool
+static inline bool
 client_works(struct client *c)
 {
 	client_command(c, 0x81, 0);

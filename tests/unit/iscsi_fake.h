@@ -46,7 +46,7 @@ static struct scsi_task *fake_last; /* the last WRITE executed: where its data l
 static uint8_t *fake_last_out;
 static char fake_port[300]; /* of the last nexus */
 
-static void
+static inline void
 fake_init(void)
 {
 	memset(fake_volumes, 0, sizeof(fake_volumes));
@@ -147,7 +147,7 @@ cw_target_session_del(struct cw_volume *v, struct cw_target_session *s)
 }
 
 /* Tell every session that is logged in. result: how many */
-static int
+static inline int
 fake_tell_sessions(bool is_end)
 {
 	struct list *pos;
@@ -220,7 +220,7 @@ scsi_nexus_changed(struct scsi_nexus *n)
 	fake_changed++;
 }
 
-static void
+static inline void
 fake_check(struct scsi_task *t, uint8_t key, uint8_t asc)
 {
 	t->status = SCSI_CHECK_CONDITION;
@@ -232,7 +232,7 @@ fake_check(struct scsi_task *t, uint8_t key, uint8_t asc)
 	t->sense_len = 18;
 }
 
-static uint32_t
+static inline uint32_t
 fake_off(const struct scsi_task *t)
 {
 	return ((uint32_t)t->cdb[2] << 24 | (uint32_t)t->cdb[3] << 16 | (uint32_t)t->cdb[4] << 8 |
@@ -240,7 +240,7 @@ fake_off(const struct scsi_task *t)
 	       512;
 }
 
-static uint32_t
+static inline uint32_t
 fake_len(const struct scsi_task *t)
 {
 	return ((uint32_t)t->cdb[7] << 8 | t->cdb[8]) * 512;
@@ -279,7 +279,7 @@ scsi_task_prepare(struct scsi_task *t)
 	return true;
 }
 
-static void
+static inline void
 fake_read(struct scsi_task *t)
 {
 	uint32_t n = t->want_in < t->in_cap ? (uint32_t)t->want_in : t->in_cap, taken = 0;
@@ -297,7 +297,7 @@ fake_read(struct scsi_task *t)
 	t->status = SCSI_GOOD;
 }
 
-static void
+static inline void
 fake_run(struct scsi_task *t)
 {
 	fake_executed++;
@@ -325,7 +325,7 @@ fake_run(struct scsi_task *t)
 	}
 }
 
-static void
+static inline void
 fake_later(struct loop_task *lt)
 {
 	struct scsi_task *t = container_of(lt, struct scsi_task, loop_task);
@@ -334,7 +334,7 @@ fake_later(struct loop_task *lt)
 	t->done(t);
 }
 
-static void
+static inline void
 fake_end_held(struct loop_task *lt)
 {
 	struct scsi_task *t = container_of(lt, struct scsi_task, loop_task);
@@ -369,7 +369,7 @@ scsi_task_abandon(struct scsi_task *t)
 }
 
 /* End held commands: all, or those of one nexus, or the one with the tag. result: how many */
-static int
+static inline int
 fake_release(struct scsi_nexus *nexus, bool has_tag, uint64_t tag, bool is_abort)
 {
 	struct list *pos, *tmp;
@@ -399,7 +399,7 @@ struct fake_tmf {
 	enum scsi_tmf_result r;
 };
 
-static void
+static inline void
 fake_tmf_done(struct loop_task *t)
 {
 	struct fake_tmf *f = container_of(t, struct fake_tmf, task);
