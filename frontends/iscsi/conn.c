@@ -22,6 +22,7 @@
 #include "gateway/base/strbuf.h"
 
 #define MS 1000000ull
+#define LINGER_MS 1000u
 
 /* --- states ------------------------------------------------------------------------------------- */
 
@@ -92,19 +93,27 @@ iscsi_conn_unref(struct iscsi_conn *c)
 	w->changed(w);
 }
 
+/* What the connection was for is over. */
+static void
+leave_session(struct iscsi_conn *c)
+{
+	iscsi_conn_event(c, CONN_EV_LOST);
+	memset(&c->sink, 0, sizeof(c->sink));
+	iscsi_login_end(c);
+	iscsi_session_lost(c);
+}
+
 void
 iscsi_conn_close(struct iscsi_conn *c, const char *why)
 {
 	if (!iscsi_conn_is_open(c))
 		return;
 	log_debug("iscsi.conn", "closed", "peer=%s why=\"%s\"", c->name, why);
-	iscsi_conn_event(c, CONN_EV_LOST);
 	loop_del(c->worker->loop, &c->fd);
 	close(c->fd.fd);
 	c->fd.fd = -1;
-	memset(&c->sink, 0, sizeof(c->sink));
-	iscsi_login_end(c);
-	iscsi_session_lost(c);
+	if (!c->is_lingering)
+		leave_session(c);
 	iscsi_conn_unref(c);
 }
 
@@ -132,13 +141,28 @@ schedule_run(struct iscsi_conn *c)
 	loop_post(c->worker->loop, &c->run_task);
 }
 
+/* All is said. To close with data unread would reset the connection, and a reset overtakes our last
+ * answer: what still comes is read and dropped until the initiator has closed, too. */
+static void
+linger(struct iscsi_conn *c)
+{
+	c->refs++;
+	leave_session(c);
+	c->is_lingering = true;
+	c->linger_by_ns = clock_mono_ns() + LINGER_MS * MS;
+	if (c->is_broken || shutdown(c->fd.fd, SHUT_WR) < 0)
+		iscsi_conn_close(c, "all is said");
+	schedule_run(c);
+	iscsi_conn_unref(c);
+}
+
 void
 iscsi_conn_progress(struct iscsi_conn *c)
 {
 	if (c->is_stalled && iscsi_conn_may_take(c))
 		schedule_run(c);
-	if (c->is_closing && c->queued_bytes == 0)
-		iscsi_conn_close(c, "all is said");
+	if (c->is_closing && c->queued_bytes == 0 && !c->is_lingering && iscsi_conn_is_open(c))
+		linger(c);
 }
 
 void
@@ -342,7 +366,10 @@ iscsi_worker_sweep(struct iscsi_worker *w)
 
 		if (!iscsi_conn_is_open(c))
 			continue;
-		if (c->state == CONN_XPT_UP || c->state == CONN_IN_LOGIN) {
+		if (c->is_lingering) {
+			if (now > c->linger_by_ns)
+				iscsi_conn_close(c, "does not close its side");
+		} else if (c->state == CONN_XPT_UP || c->state == CONN_IN_LOGIN) {
 			if (now - c->opened_ns > w->service->login_ms * MS)
 				iscsi_conn_close(c, "login takes too long");
 		} else if (c->logout_by_ns != 0 && now > c->logout_by_ns) {

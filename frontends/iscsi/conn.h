@@ -114,12 +114,14 @@ struct iscsi_conn {
 	unsigned int refs;
 	enum iscsi_conn_state state;
 	bool is_readable, at_eof, is_stalled, is_held;
-	bool is_closing; /* takes nothing more, is closed when all is sent */
-	bool is_broken;	 /* nothing can be sent any more */
+	bool is_closing;   /* takes nothing more, is closed when all is sent */
+	bool is_broken;	   /* nothing can be sent any more */
+	bool is_lingering; /* all is said and sent; only the end of the other side is waited for */
 	bool flush_pending, run_pending;
 	struct loop_task flush_task, run_task;
 	uint64_t opened_ns, last_rx_ns, ping_ns; /* ping_ns: unanswered since; 0 = none */
-	uint64_t logout_by_ns;			 /* S6, S7: then it is closed */
+	uint64_t linger_by_ns;
+	uint64_t logout_by_ns; /* S6, S7: then it is closed */
 	/* receiving */
 	struct iscsi_buf *rx;
 	uint32_t rx_start; /* where the current PDU starts */

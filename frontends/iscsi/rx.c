@@ -20,6 +20,7 @@
 #define RECV_ROOM_MIN 4096u
 #define SLICE_MAX (16u * 1024)
 #define DROP_PIECE (32u * 1024)
+#define DROP_ALL (1024u * 1024)
 #define BEHIND_BODY 512u /* received behind a data segment, or where one is expected */
 
 static uint32_t
@@ -356,9 +357,28 @@ rest(struct iscsi_conn *c)
 	c->rx_start = 0;
 }
 
+/* Nothing of it matters any more. */
+static void
+drop_all(struct iscsi_conn *c)
+{
+	for (int i = 0; i < ROUNDS_PER_WAKEUP; i++) {
+		ssize_t n = recv(c->fd.fd, NULL, DROP_ALL, MSG_TRUNC | MSG_DONTWAIT);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0)
+			break;
+	}
+	iscsi_conn_close(c, "all is said");
+}
+
 void
 iscsi_rx_run(struct iscsi_conn *c)
 {
+	if (c->is_lingering) {
+		drop_all(c);
+		return;
+	}
 	c->is_stalled = false;
 	for (int i = 0; i < ROUNDS_PER_WAKEUP; i++) {
 		take_pdus(c);
