@@ -84,7 +84,7 @@ def run(work, reps, seconds, only):
         sides["tgt"] = (peer.start(), peer.pid)
         ours.start()
         for mode in ("cached", "stored"):
-            iqn = ours.make_volume("bench-" + mode, mode, SIZE_MIB << 20)
+            iqn = ours.make_volume("bench-" + mode, mode)
             sides[mode] = (["--port", str(PORT), "--target", iqn], ours.daemon.pid)
         for target, pid in sides.values():
             measure(target, ["--op", "fill"], 1, pid)

@@ -35,7 +35,8 @@ class Causeway:
     """causewayd and, unless an endpoint is given, causeway-s3d, with state under work/."""
 
     def __init__(self, work, name="causeway", pin=None, endpoint=None, access=None, secret=None, capacity="8G", settle_ms=60000,
-                 ports=(23049, 23080, 23090)):
+                 ports=(23049, 23080, 23090), iscsi_port=None):
+        self.iscsi_port = iscsi_port
         self.dir = os.path.join(work, name)
         self.pin, self.endpoint, self.capacity, self.settle_ms = pin, endpoint, capacity, settle_ms
         self.nfs_port, self.api_port, self.s3_port = ports
@@ -79,6 +80,19 @@ max_age_ms = {m}
 socket = {d}/run/fuse.sock
 """.format(d=self.dir, n=self.nfs_port, a=self.api_port, c=self.credentials, cap=self.capacity,
                 e=self.endpoint or "http://127.0.0.1:%d" % self.s3_port, s=self.settle_ms, m=max(60000, self.settle_ms)))
+            if self.iscsi_port is not None:
+                f.write("""[iscsi]
+listen = 127.0.0.1:{p}
+[volumes]
+bucket = volumes
+[cache]
+disk.buffer = {d}/disks/buffer
+disk.working = {d}/disks/working
+disk.stored = {d}/disks/stored
+disk_size.stored = 1G
+""".format(d=self.dir, p=self.iscsi_port))
+                for name in ("buffer", "working", "stored"):
+                    os.makedirs("%s/disks/%s" % (self.dir, name), exist_ok=True)
 
     def start(self):
         self.write_conf()
@@ -122,17 +136,35 @@ socket = {d}/run/fuse.sock
         return subprocess.run([os.environ["O"] + "/causeway", "--api", self.api, "--credentials", self.credentials] + list(args),
                               capture_output=True, text=True, timeout=timeout)
 
-    def make_share(self, name, bucket=None):
+    def make_bucket(self, name):
         import boto3
         s3 = boto3.client("s3", endpoint_url=self.endpoint or "http://127.0.0.1:%d" % self.s3_port, region_name="us-east-1",
                           aws_access_key_id=self.access, aws_secret_access_key=self.secret)
         try:
-            s3.create_bucket(Bucket=bucket or name)
+            s3.create_bucket(Bucket=name)
         except s3.exceptions.BucketAlreadyOwnedByYou:
             pass
-        r = self.cli("share", "create", name, "--bucket", bucket or name, "--squash", "NoSquash")
+
+    def must(self, *args):
+        r = self.cli(*args)
         if r.returncode != 0:
-            raise RuntimeError("share create: " + r.stderr + r.stdout)
+            raise RuntimeError(" ".join(args) + ": " + r.stderr + r.stdout)
+
+    def make_share(self, name, bucket=None):
+        self.make_bucket(bucket or name)
+        self.must("share", "create", name, "--bucket", bucket or name, "--squash", "NoSquash")
+
+    def make_volume(self, name, mode):
+        """1 GiB, cached or stored; its target's name"""
+        self.make_bucket("volumes")
+        if mode == "cached":
+            self.must("gateway", "activate", "--type", "CACHED", "--name", "c", "--buffer", "buffer")
+            how = ["--size", "1G"]
+        else:
+            self.must("gateway", "activate", "--type", "STORED", "--name", "s", "--buffer", "working")
+            how = ["--stored", "--disk", "stored"]
+        self.must("volume", "create", name, "--interface", "127.0.0.1", *how)
+        return "iqn.1997-05.com.amazon:" + name
 
     def stop(self):
         self.stop_daemon()
