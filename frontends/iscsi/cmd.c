@@ -86,6 +86,8 @@ iscsi_cmd_free(struct iscsi_cmd *cmd)
 	} else {
 		free(cmd);
 	}
+	if (s->conn != NULL)
+		iscsi_conn_unstall(s->conn);
 	iscsi_session_progress(s);
 }
 

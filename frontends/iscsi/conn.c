@@ -157,10 +157,16 @@ linger(struct iscsi_conn *c)
 }
 
 void
-iscsi_conn_progress(struct iscsi_conn *c)
+iscsi_conn_unstall(struct iscsi_conn *c)
 {
 	if (c->is_stalled && iscsi_conn_may_take(c))
 		schedule_run(c);
+}
+
+void
+iscsi_conn_progress(struct iscsi_conn *c)
+{
+	iscsi_conn_unstall(c);
 	if (c->is_closing && c->queued_bytes == 0 && !c->is_lingering && iscsi_conn_is_open(c))
 		linger(c);
 }
@@ -369,6 +375,9 @@ iscsi_worker_sweep(struct iscsi_worker *w)
 		if (c->is_lingering) {
 			if (now > c->linger_by_ns)
 				iscsi_conn_close(c, "does not close its side");
+		} else if (c->is_closing) {
+			if (now - c->last_rx_ns > w->service->login_ms * MS)
+				iscsi_conn_close(c, "does not read its last answer");
 		} else if (c->state == CONN_XPT_UP || c->state == CONN_IN_LOGIN) {
 			if (now - c->opened_ns > w->service->login_ms * MS)
 				iscsi_conn_close(c, "login takes too long");
@@ -376,8 +385,6 @@ iscsi_worker_sweep(struct iscsi_worker *w)
 			iscsi_conn_close(c, "has not logged out in time");
 		} else if (c->session != NULL && c->state == CONN_LOGGED_IN) {
 			sweep_silent(c, now);
-		} else if (c->is_closing && now - c->last_rx_ns > w->service->login_ms * MS) {
-			iscsi_conn_close(c, "does not read its last answer");
 		}
 	}
 }

@@ -167,7 +167,10 @@ void iscsi_conn_hold(struct iscsi_conn *c);
 void iscsi_conn_release(struct iscsi_conn *c);
 /* iscsi_conn_may_take - do the limits allow to go on reading? */
 bool iscsi_conn_may_take(const struct iscsi_conn *c);
-/* iscsi_conn_progress - something was sent or freed: take up again what a limit had stopped. */
+/* iscsi_conn_unstall - something was freed: take up again what a limit had stopped; later, by a post. */
+void iscsi_conn_unstall(struct iscsi_conn *c);
+/* iscsi_conn_progress - something was sent: the same, and the end of a connection that has said all. Not
+ * from within a PDU or a command. */
 void iscsi_conn_progress(struct iscsi_conn *c);
 /* iscsi_addr_text - "10.0.0.1:3260", "[fd00::1]:3260" */
 void iscsi_addr_text(const union iscsi_addr *a, char *out, size_t cap);
