@@ -158,10 +158,10 @@ disk_size.stored = 1G
         """1 GiB, cached or stored; its target's name"""
         self.make_bucket("volumes")
         if mode == "cached":
-            self.must("gateway", "activate", "--type", "CACHED", "--name", "c", "--buffer", "buffer")
+            self.must("gateway", "activate", "--type", "CACHED", "--name", "bench-cached", "--buffer", "buffer")
             how = ["--size", "1G"]
         else:
-            self.must("gateway", "activate", "--type", "STORED", "--name", "s", "--buffer", "working")
+            self.must("gateway", "activate", "--type", "STORED", "--name", "bench-stored", "--buffer", "working")
             how = ["--stored", "--disk", "stored"]
         self.must("volume", "create", name, "--interface", "127.0.0.1", *how)
         return "iqn.1997-05.com.amazon:" + name

@@ -52,7 +52,7 @@ struct bench {
 	uint32_t cmd_sn, exp_stat_sn;
 	struct slot slots[DEPTH_MAX];
 	unsigned int ready[DEPTH_MAX], nready, nsyncs_ready;
-	uint64_t nflying, nsyncs_flying;
+	uint64_t nflying, nsyncs_flying, nsyncs;
 	uint8_t *rx;
 	size_t rx_cap, rx_start, rx_len;
 	uint64_t issued, completed, errors, bytes, writes, next_off, rnd, stop_ns;
@@ -326,7 +326,7 @@ build_sync(struct bench *b, uint8_t *h)
 	h[0] = ISCSI_SCSI_COMMAND;
 	h[1] = 0x81;
 	h[9] = (uint8_t)b->lun;
-	be_store_u32(h + 16, SYNC_TAG + (uint32_t)(b->nsyncs_flying & 0xffff));
+	be_store_u32(h + 16, SYNC_TAG + (uint32_t)(b->nsyncs++ & 0xffff));
 	h[32] = 0x35;
 }
 
