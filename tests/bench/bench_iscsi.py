@@ -88,6 +88,8 @@ def run(work, reps, seconds, only):
             sides[mode] = (["--port", str(PORT), "--target", iqn], ours.daemon.pid)
         for target, pid in sides.values():
             measure(target, ["--op", "fill"], 1, pid)
+        for mode in ("cached", "stored"):
+            ours.drain_volume("bench-" + mode)
         for case in CASES:
             if only and only not in case[0]:
                 continue

@@ -166,6 +166,15 @@ disk_size.stored = 1G
         self.must("volume", "create", name, "--interface", "127.0.0.1", *how)
         return "iqn.1997-05.com.amazon:" + name
 
+    def drain_volume(self, name, timeout=120):
+        """wait until the bucket has it all, so that no upload shares the CPU with what is measured next"""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            self.must("volume", "drain", name)
+            if '"dirty_bytes": 0,' in self.cli("volume", "show", name, "--json").stdout:
+                return
+            time.sleep(0.2)
+
     def stop(self):
         self.stop_daemon()
         if self.store:
