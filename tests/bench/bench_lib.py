@@ -85,12 +85,14 @@ socket = {d}/run/fuse.sock
 listen = 127.0.0.1:{p}
 [volumes]
 bucket = volumes
+seal_interval_ms = {m}
+seal_bytes = 8G
 [cache]
 disk.buffer = {d}/disks/buffer
 disk.working = {d}/disks/working
 disk.stored = {d}/disks/stored
 disk_size.stored = 1G
-""".format(d=self.dir, p=self.iscsi_port))
+""".format(d=self.dir, p=self.iscsi_port, m=max(60000, self.settle_ms)))
                 for name in ("buffer", "working", "stored"):
                     os.makedirs("%s/disks/%s" % (self.dir, name), exist_ok=True)
 
