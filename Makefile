@@ -9,12 +9,12 @@ endif
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-PKGS := fuse3 libcurl libcrypto sqlite3 jansson libmicrohttpd libxml-2.0 libseccomp
+PKGS := fuse3 libcurl libcrypto sqlite3 jansson libmicrohttpd libxml-2.0 libseccomp libzstd
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LIBS_base := $(shell pkg-config --libs libcrypto 2>/dev/null) -lpthread
 LIBS_s3 := $(shell pkg-config --libs libcurl libxml-2.0 jansson 2>/dev/null)
 LIBS_cache := $(shell pkg-config --libs sqlite3 2>/dev/null)
-LIBS_gateway := $(shell pkg-config --libs jansson libmicrohttpd libseccomp 2>/dev/null) -linih
+LIBS_gateway := $(shell pkg-config --libs jansson libmicrohttpd libseccomp libzstd 2>/dev/null) -linih
 LIBS_nfs :=
 LIBS_fuse := $(shell pkg-config --libs fuse3 2>/dev/null)
 
@@ -38,7 +38,7 @@ LDFLAGS := $(LDFLAGS_$(BUILD)) $(EXTRA_LDFLAGS)
 SRC_base := $(wildcard gateway/base/*.c)
 SRC_s3 := $(wildcard s3/*.c)
 SRC_cache := $(wildcard cache/*.c)
-SRC_gateway := $(filter-out gateway/main.c gateway/engine.c,$(wildcard gateway/*.c))
+SRC_gateway := $(filter-out gateway/main.c gateway/engine.c,$(wildcard gateway/*.c)) $(wildcard gateway/volume/*.c)
 SRC_api := $(wildcard gateway/api/*.c)
 SRC_nfs := $(wildcard frontends/nfs/*.c)
 SRC_fuse := $(wildcard frontends/fuse/*.c)
@@ -133,7 +133,7 @@ fuzz: deps ## fuzz every decoder for FUZZ_SECONDS each (default 10)
 
 # --- packages: what a fresh Debian 12 machine lacks is installed ---------------------------------
 DEPS_RUN := gcc make pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev libssl-dev libsqlite3-dev \
-	libjansson-dev libmicrohttpd-dev libxml2-dev libseccomp-dev libinih-dev libnfs-dev curl
+	libjansson-dev libmicrohttpd-dev libxml2-dev libseccomp-dev libinih-dev libnfs-dev libzstd-dev curl
 DEPS_TEST := $(DEPS_RUN) clang libclang-rt-14-dev clang-format libcmocka-dev libiscsi-dev libiscsi-bin libnfs-utils awscli \
 	python3 python3-boto3 user-mode-linux iproute2 open-iscsi xfsprogs ceph-mon ceph-osd ceph-mgr radosgw ceph-common mandoc \
 	procps e2fsprogs sqlite3 strace kmod linux-source-6.1
