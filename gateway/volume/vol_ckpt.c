@@ -117,8 +117,7 @@ put_sources(struct chunk_writer *w, const struct vol_image *im)
 
 /* put_objects - and give them numbers without gaps. result: how many */
 static uint64_t
-put_objects(
-    struct chunk_writer *w, const struct vol_image *im, const uint8_t *skip, uint32_t *numbers)
+put_objects(struct chunk_writer *w, const struct vol_image *im, uint32_t *numbers)
 {
 	uint32_t n = 0;
 
@@ -126,7 +125,7 @@ put_objects(
 	for (uint32_t i = 0; i < im->nobjects; i++) {
 		const struct vol_object *o = &im->objects[i];
 
-		if (o->bytes == 0 || (skip != NULL && skip[i] != 0))
+		if (o->bytes == 0)
 			continue;
 		numbers[i] = n++;
 		(void)chunk_record(w);
@@ -199,8 +198,7 @@ put_extents(struct chunk_writer *w, const struct vol_image *im, const uint32_t *
 }
 
 void
-vol_ckpt_encode(const struct vol_image *im, const struct vol_ckpt *head, const uint8_t *skip,
-    struct strbuf *out)
+vol_ckpt_encode(const struct vol_image *im, const struct vol_ckpt *head, struct strbuf *out)
 {
 	uint32_t *numbers = xcalloc(im->nobjects + 1u, sizeof(*numbers));
 	size_t start = out->len;
@@ -211,7 +209,7 @@ vol_ckpt_encode(const struct vol_image *im, const struct vol_ckpt *head, const u
 
 	strbuf_add(out, fixed, sizeof(fixed));
 	put_sources(&cw, im);
-	nobjects = put_objects(&cw, im, skip, numbers);
+	nobjects = put_objects(&cw, im, numbers);
 	put_points(&cw, im);
 	nextents = put_extents(&cw, im, numbers);
 	be_writer_init(&w, fixed, sizeof(fixed));

@@ -11,10 +11,8 @@ struct vol_ckpt {
 	uint64_t floor; /* objects of later epochs, in that term, have seqs from here on */
 };
 
-/* vol_ckpt_encode - add the checkpoint of im to out. Nobody may apply a change meanwhile.
- * args:   skip NULL, or by ordinal: objects that are to be forgotten (they have nothing live) */
-void vol_ckpt_encode(const struct vol_image *im, const struct vol_ckpt *head, const uint8_t *skip,
-    struct strbuf *out);
+/* vol_ckpt_encode - add the checkpoint of im to out. Nobody may apply a change meanwhile. */
+void vol_ckpt_encode(const struct vol_image *im, const struct vol_ckpt *head, struct strbuf *out);
 
 /* vol_ckpt_decode - args: out is initialized here, to be freed after 0 only; head may be NULL
  * result: 0, -ERR_CHECKSUM with the reason in *why (static, may be NULL) */

@@ -47,7 +47,8 @@ struct vol_remote_conf { /* copied, but for the store */
 /* vol_remote_create - volume.json, owner, first checkpoint (empty, or the image of the origin), epoch 0.
  * Called again after an error or a crash it continues.
  * args:   origin NULL, or source EMPTY and IMAGE = an empty image; SNAPSHOT and VOLUME = a clone, which
- *         must have the same key and at least the size of its source; BUCKET is -EINVAL (open_bucket)
+ *         must have the same key as its source (a smaller size, or 0, becomes the source's); BUCKET is
+ *         -EINVAL (open_bucket)
  * result: 0, -EEXIST (a volume of this id with a history is there), -ENOENT (no such source, snapshot or
  *         recovery point), -EKEYREJECTED (another key than the source's), -EINVAL, the store's errors
  * ctx:    worker */
@@ -57,7 +58,8 @@ int vol_remote_create(const struct vol_remote_conf *c, const struct cw_volume_or
 /* vol_remote_open_local - from the local map files; no store access.
  * args:   committed_epoch what the durable index row says
  * result: 0; -ENOENT (no local files), -EUCLEAN (damaged, or older than committed_epoch): open_bucket
- *         is the way on. An epoch behind committed_epoch that the files know is adopted by its put_epoch */
+ *         is the way on; -EKEYREJECTED (wrong key). vol_remote_epoch() may be committed_epoch + 1: it was
+ *         applied, but its row was not durable; put_epoch of it is 0 at once, then apply as ever */
 int vol_remote_open_local(const struct vol_remote_conf *c, uint64_t committed_epoch,
     struct vol_remote **out) CW_MUST_CHECK;
 
@@ -133,7 +135,8 @@ struct vol_run {
  *         the calling thread; result 0 or negative errno
  * result: 0: in the bucket, still ours, and the header journal is locally durable: apply() is next;
  *         -ESTALE: not the owner any more, nothing of this epoch counts; -EINVAL; read's errors;
- *         -EIO and -ENOSPC of the local files; the store's errors. Call again after any but -ESTALE
+ *         -EIO and -ENOSPC of the local files; the store's errors. Call again after any but -ESTALE.
+ *         An epoch that was applied already (same number and time): 0 at once
  * ctx:    worker */
 int vol_remote_put_epoch(struct vol_remote *r, uint64_t epoch, uint64_t size_bytes, int64_t time_ns,
     const struct vol_run *runs, size_t nruns,
@@ -157,15 +160,15 @@ struct vol_snapshot {
 };
 /* vol_remote_snapshot_create - of the committed epoch: a checkpoint of it, then the manifest. Idempotent.
  * args:   time_ns when it was asked for; description may be NULL
- * result: 0, -EEXIST (the id names another epoch), -EINVAL (bad id), -EBUSY, -ESTALE, the store's errors
+ * result: 0 (also: it is there, of that time_ns or epoch), -EEXIST (the id is taken), -EINVAL (bad id), -EBUSY, -ESTALE, the store's errors
  * ctx:    worker */
 int vol_remote_snapshot_create(
     struct vol_remote *r, const char *id, const char *description, int64_t time_ns) CW_MUST_CHECK;
 /* vol_remote_snapshot_delete - the manifest goes now, objects with the ticks that follow.
  * result: 0, -ENOENT, -EBUSY, -ESTALE, the store's errors. ctx: worker */
 int vol_remote_snapshot_delete(struct vol_remote *r, const char *id) CW_MUST_CHECK;
-/* vol_remote_snapshot_each - snapshots and clones, oldest epoch first, as of the last look at the bucket
- * (after open_local: as the local file remembers them). fn must not call back. any */
+/* vol_remote_snapshot_each - snapshots and clones, oldest epoch first, as of the last look at the bucket;
+ * the first tick looks. fn must not call back. any */
 void vol_remote_snapshot_each(
     struct vol_remote *r, void (*fn)(void *arg, const struct vol_snapshot *s), void *arg);
 /* vol_remote_point_each - committed epochs that can be restored, newest first, at most max. fn must not

@@ -24,10 +24,10 @@ decode(const uint8_t *data, size_t size)
 			abort();
 		return;
 	}
-	vol_ckpt_encode(&im, &head, NULL, &first);
+	vol_ckpt_encode(&im, &head, &first);
 	if (vol_ckpt_decode(first.s, first.len, &again, &head, NULL) < 0)
 		abort();
-	vol_ckpt_encode(&again, &head, NULL, &second);
+	vol_ckpt_encode(&again, &head, &second);
 	if (first.len != second.len || memcmp(first.s, second.s, first.len) != 0)
 		abort();
 	vol_image_free(&im);

@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The remote image of a volume over the store in memory: epochs, restarts, owners, faults. */
+#include "tests/unit/vol_fixture.h"
+
+static void
+an_epoch_is_what_was_sealed(void **state)
+{
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 4000);
+	vf_create(&f);
+	vf_check(f.r, &f.now);
+	for (int i = 0; i < 12; i++) {
+		vf_epoch(&f, 40, 50, 20);
+		vf_check(f.r, &f.now);
+		vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+		if (i % 3 == 0)
+			vf_tick(&f);
+	}
+	vf_tick(&f);
+	vf_check(f.r, &f.now);
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+	vf_free(&f);
+}
+
+static void
+compressed_and_encrypted_images_read_back(void **state)
+{
+	(void)state;
+	for (int i = 1; i < 4; i++) {
+		uint64_t bytes;
+		struct vf f;
+
+		vf_init(&f, 3000);
+		f.conf.is_compressed = i & 1;
+		f.conf.has_key = i & 2;
+		memset(f.conf.key, 0x5a, sizeof(f.conf.key));
+		vf_create(&f);
+		for (int k = 0; k < 8; k++) {
+			vf_epoch(&f, 60, 30, 10);
+			vf_tick(&f);
+			vf_check(f.r, &f.now);
+		}
+		vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+		vf_reopen_local(&f);
+		vf_check(f.r, &f.now);
+		vf_reopen_bucket(&f);
+		vf_check(f.r, &f.now);
+		(void)vf_count(&f, "/log/", &bytes);
+		if (i == 1)
+			assert_true(bytes < f.written);
+		vf_free(&f);
+	}
+}
+
+static void
+growing_and_empty_epochs_count(void **state)
+{
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 1000);
+	vf_create(&f);
+	vf_epoch(&f, 30, 9, 0);
+	f.now.nblocks = 3000;
+	vf_epoch(&f, 0, 1, 0);
+	vf_check(f.r, &f.now);
+	vf_epoch(&f, 30, 40, 30);
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+	vf_reopen_bucket(&f);
+	assert_int_equal(vol_remote_epoch(f.r), f.epoch);
+	vf_check(f.r, &f.now);
+	vf_free(&f);
+}
+
+static void
+bad_epochs_are_refused(void **state)
+{
+	struct vol_run overlap[2] = {{0, 8192, false}, {4096, 4096, false}};
+	struct vol_run beyond = {999 * 4096, 8192, false};
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 1000);
+	vf_create(&f);
+	assert_int_equal(
+	    vol_remote_put_epoch(f.r, 1, 1000 * 4096, 5, overlap, 2, vf_read, &f), -EINVAL);
+	assert_int_equal(
+	    vol_remote_put_epoch(f.r, 1, 1000 * 4096, 5, &beyond, 1, vf_read, &f), -EINVAL);
+	assert_int_equal(
+	    vol_remote_put_epoch(f.r, 2, 1000 * 4096, 5, NULL, 0, vf_read, &f), -EINVAL);
+	assert_int_equal(
+	    vol_remote_put_epoch(f.r, 1, 999 * 4096, 5, NULL, 0, vf_read, &f), -EINVAL);
+	vf_free(&f);
+}
+
+/* ---- restarts ---- */
+
+static void
+a_restart_asks_the_bucket_nothing(void **state)
+{
+	struct vf f;
+	uint64_t before;
+
+	(void)state;
+	vf_init(&f, 4000);
+	vf_create(&f);
+	for (int i = 0; i < 5; i++)
+		vf_epoch(&f, 30, 30, 10);
+	before = objstore_mem_count(f.store, OBJ_OP_MAX);
+	vf_reopen_local(&f);
+	assert_int_equal(objstore_mem_count(f.store, OBJ_OP_MAX), before);
+	assert_int_equal(vol_remote_epoch(f.r), f.epoch);
+	vf_check(f.r, &f.now);
+	vf_epoch(&f, 30, 30, 10);
+	vf_check(f.r, &f.now);
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+	vf_free(&f);
+}
+
+static void
+an_epoch_that_was_uploaded_is_adopted(void **state)
+{
+	struct vf f;
+	uint64_t puts;
+
+	(void)state;
+	vf_init(&f, 4000);
+	vf_create(&f);
+	vf_epoch(&f, 30, 30, 10);
+	vf_seal(&f, 60, 40, 10);
+	assert_int_equal(vf_put(&f), 0);
+	/* cut before the row is durable: the journal has it */
+	vf_reopen_local(&f);
+	assert_int_equal(vol_remote_epoch(f.r), f.epoch);
+	vf_check(f.r, &f.now);
+	puts = objstore_mem_count(f.store, OBJ_PUT);
+	assert_int_equal(vf_put(&f), 0);
+	assert_int_equal(objstore_mem_count(f.store, OBJ_PUT), puts);
+	vf_apply(&f);
+	vf_check(f.r, &f.now);
+	vf_tick(&f);
+	vf_epoch(&f, 30, 30, 10);
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+	vf_reopen_bucket(&f);
+	vf_check(f.r, &f.now);
+	vf_free(&f);
+}
+
+static void
+an_epoch_that_only_the_bucket_knows_is_adopted(void **state)
+{
+	struct vf f;
+	char save[160], from[160];
+	uint64_t puts;
+
+	(void)state;
+	vf_init(&f, 4000);
+	vf_create(&f);
+	vf_epoch(&f, 30, 30, 10);
+	(void)snprintf(from, sizeof(from), "%s.log", f.stem);
+	(void)snprintf(save, sizeof(save), "%s/saved", f.dir);
+	testdir_copy(from, save);
+	vf_seal(&f, 60, 40, 10);
+	assert_int_equal(vf_put(&f), 0);
+	testdir_copy(save, from); /* cut between the bucket and the journal */
+	vf_reopen_local(&f);
+	puts = objstore_mem_count(f.store, OBJ_PUT);
+	assert_int_equal(vf_put(&f), 0);
+	assert_int_equal(objstore_mem_count(f.store, OBJ_PUT), puts);
+	vf_apply(&f);
+	vf_check(f.r, &f.now);
+	vf_reopen_local(&f);
+	vf_check(f.r, &f.now);
+	vf_free(&f);
+}
+
+static void
+damaged_local_files_lead_to_the_bucket(void **state)
+{
+	static const char *const suffixes[] = {"", ".json", ".log"};
+	struct vol_remote *r;
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 4000);
+	vf_create(&f);
+	for (int i = 0; i < 3; i++)
+		vf_epoch(&f, 30, 30, 10);
+	vol_remote_close(f.r);
+	f.r = NULL;
+	for (int i = 0; i < 3; i++) {
+		char path[160], *data;
+		size_t len;
+
+		(void)snprintf(path, sizeof(path), "%s%s", f.stem, suffixes[i]);
+		assert_int_equal(osfile_read_all(path, 1u << 24, &data, &len), 0);
+		for (size_t at = 0; at < len; at += 1 + len / 50) {
+			data[at] ^= 0x20;
+			assert_int_equal(osfile_write_atomic(path, data, len, 0600), 0);
+			if (vol_remote_open_local(&f.conf, f.epoch, &r) == 0) {
+				assert_int_equal(i, 1); /* a letter that does not matter */
+				vol_remote_close(r);
+			}
+			data[at] ^= 0x20;
+			if (i == 2 && at < len - 1) { /* cut short */
+				assert_int_equal(osfile_write_atomic(path, data, at, 0600), 0);
+				assert_int_equal(
+				    vol_remote_open_local(&f.conf, f.epoch, &r), -EUCLEAN);
+			}
+		}
+		assert_int_equal(osfile_write_atomic(path, data, len, 0600), 0);
+		free(data);
+	}
+	assert_int_equal(vol_remote_open_local(&f.conf, f.epoch + 1, &r), -EUCLEAN);
+	vf_reopen_local(&f);
+	vf_check(f.r, &f.now);
+	vol_remote_forget_local(f.stem);
+	assert_int_equal(vol_remote_open_local(&f.conf, f.epoch, &r), -ENOENT);
+	vf_reopen_bucket(&f);
+	vf_check(f.r, &f.now);
+	vf_free(&f);
+}
+
+/* ---- owners ---- */
+
+static void
+of_two_owners_one_writes(void **state)
+{
+	struct vol_remote_stats st;
+	struct vol_remote_owner who;
+	struct vol_remote *old;
+	struct vf f;
+	uint64_t next;
+
+	(void)state;
+	vf_init(&f, 4000);
+	vf_create(&f);
+	vf_epoch(&f, 30, 30, 10);
+	old = f.r;
+	f.r = NULL;
+	f.conf.appliance_id = "gw-b";
+	vf_reopen_bucket(&f);
+	assert_int_equal(vol_remote_read_owner(&f.conf, &who), 0);
+	assert_string_equal(who.appliance_id, "gw-b");
+	assert_int_equal(who.term, 2);
+	/* the old one: sealed something, and hears about it */
+	vf_seal(&f, 30, 30, 10);
+	assert_int_equal(vol_remote_put_epoch(
+			     old, 2, 4000u * VOL_BLOCK, f.time_ns, f.runs, f.nruns, vf_read, &f),
+	    -ESTALE);
+	assert_int_equal(vol_remote_tick(old, &next), -ESTALE);
+	assert_int_equal(vol_remote_snapshot_create(old, "snap-1", "", 1), -ESTALE);
+	vol_remote_get_stats(old, &st);
+	assert_false(st.is_owner);
+	assert_non_null(strstr(st.reason, "gw-b"));
+	vol_remote_close(old);
+	assert_int_equal(vf_put(&f), 0);
+	vf_apply(&f);
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+	vf_free(&f);
+}
+
+struct thief {
+	struct vf *f;
+	unsigned int at; /* the n-th request from now on */
+	bool is_done;
+	struct vol_remote *r;
+	struct vf thief;
+};
+
+static void
+take_over(struct objstore_req *req, void *ctx)
+{
+	struct thief *t = ctx;
+	char key[VOL_KEY_MAX], *text;
+	struct vol_owner o = {.appliance = "gw-b", .term = 9, .nonce = "x"};
+
+	(void)req;
+	if (t->is_done || t->at-- > 0)
+		return;
+	t->is_done = true;
+	vol_key(key, "p/", "vol-0001", "owner");
+	text = vol_owner_encode(&o);
+	objstore_mem_put(t->f->store, key, text, strlen(text), NULL, 0, NULL);
+	free(text);
+}
+
+static void
+a_takeover_amid_an_upload_is_noticed(void **state)
+{
+	(void)state;
+	for (unsigned int at = 0; at < 12; at++) {
+		struct thief t = {.at = at};
+		struct vf f;
+		int err;
+
+		vf_init(&f, 2000);
+		vf_create(&f);
+		vf_seal(&f, 60, 30, 10);
+		t.f = &f;
+		objstore_mem_before(f.store, take_over, &t);
+		err = vf_put(&f);
+		objstore_mem_before(f.store, NULL, NULL);
+		if (!t.is_done)
+			assert_int_equal(err, 0);
+		else
+			assert_int_equal(err, -ESTALE);
+		vf_free(&f);
+	}
+}
+
+static void
+late_writes_of_an_old_owner_are_garbage(void **state)
+{
+	struct vol_remote *old;
+	struct vf f;
+	char *key, *late = NULL, *data = NULL;
+	size_t len = 0;
+
+	(void)state;
+	vf_init(&f, 2000);
+	vf_create(&f);
+	vf_epoch(&f, 30, 30, 10);
+	vf_seal(&f, 40, 30, 10);
+	assert_int_equal(vf_put(&f), 0);
+	/* its epoch 2 arrives late: take it out of the bucket */
+	for (size_t i = 0; (key = objstore_mem_key_at(f.store, i)) != NULL; i++) {
+		struct vol_log l;
+		size_t n;
+		char *bytes = objstore_mem_get(f.store, key, &n, NULL);
+
+		if (strstr(key, "/log/") != NULL && vol_log_decode(bytes, n, &l, NULL) == 0) {
+			if (l.epoch == 2 && vol_log_is_commit(&l)) {
+				late = strdup(key);
+				data = bytes;
+				len = n;
+				bytes = NULL;
+			}
+			vol_log_free(&l);
+		}
+		free(bytes);
+		free(key);
+	}
+	assert_non_null(late);
+	assert_true(objstore_mem_delete(f.store, late));
+	old = f.r;
+	f.r = NULL;
+	f.conf.appliance_id = "gw-b";
+	vf_reopen_bucket(&f);
+	assert_int_equal(vol_remote_epoch(f.r), 1);
+	objstore_mem_put(f.store, late, data, len, NULL, 0, NULL);
+	free(late);
+	free(data);
+	vf_check_bucket(&f, "vol-0001", &f.now, 1);
+	vf_epoch(&f, 50, 20, 10);
+	vf_check_bucket(&f, "vol-0001", &f.now, 2);
+	vol_remote_close(old);
+	vf_reopen_bucket(&f);
+	vf_check(f.r, &f.now);
+	vf_free(&f);
+}
+
+static void
+a_released_volume_is_attached_by_another(void **state)
+{
+	struct vol_remote_owner who;
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 2000);
+	vf_create(&f);
+	vf_epoch(&f, 30, 30, 10);
+	assert_int_equal(vol_remote_release(f.r), 0);
+	assert_int_equal(vol_remote_read_owner(&f.conf, &who), 0);
+	assert_string_equal(who.appliance_id, "");
+	vf_seal(&f, 3, 3, 0);
+	assert_int_equal(vf_put(&f), -ESTALE);
+	f.conf.appliance_id = "gw-b";
+	vf_reopen_bucket(&f);
+	vf_check(f.r, &f.now);
+	vf_epoch(&f, 30, 30, 10);
+	vf_check(f.r, &f.now);
+	vf_free(&f);
+}
+
+/* ---- faults ---- */
+
+static void
+store_errors_are_returned_and_the_call_continues(void **state)
+{
+	static const int errs[] = {
+	    -ERR_OFFLINE, -ERR_THROTTLED, -ERR_CREDENTIALS, -EACCES, -EIO, -ERR_NO_BUCKET};
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 4000);
+	vf_create(&f);
+	for (unsigned int i = 0; i < 60; i++) {
+		unsigned int tries = 0;
+		int err;
+
+		vf_seal(&f, 40, 40, 10);
+		do {
+			bool is_applied = vf_rnd(&f, 2) != 0;
+
+			if (tries < 4)
+				objstore_mem_fail_next(f.store,
+				    vf_rnd(&f, 3) == 0 ? OBJ_HEAD : OBJ_PUT, errs[vf_rnd(&f, 6)],
+				    is_applied, 1);
+			err = vf_put(&f);
+			objstore_mem_fail_next(f.store, OBJ_OP_MAX, 0, false, 0);
+			objstore_mem_fail_next(f.store, OBJ_PUT, 0, false, 0);
+			objstore_mem_fail_next(f.store, OBJ_HEAD, 0, false, 0);
+			assert_true(err == 0 || tries < 4);
+			if (err != 0 && vf_rnd(&f, 4) == 0) {
+				vf_reopen_local(&f); /* a crash amid it */
+				vf_check(f.r, &f.now);
+			}
+			tries++;
+		} while (err != 0);
+		vf_apply(&f);
+		if (i % 5 == 0) {
+			vf_tick(&f);
+			vf_check(f.r, &f.now);
+			vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+		}
+	}
+	vf_free(&f);
+}
+
+static void
+an_error_of_the_cache_is_returned(void **state)
+{
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 1000);
+	vf_create(&f);
+	vf_seal(&f, 40, 40, 0);
+	f.read_err = -EIO;
+	assert_int_equal(vf_put(&f), -EIO);
+	f.read_err = 0;
+	assert_int_equal(vf_put(&f), 0);
+	vf_apply(&f);
+	vf_check(f.r, &f.now);
+	vf_free(&f);
+}
+
+static void
+flipped_bits_are_never_served(void **state)
+{
+	uint8_t *buf = malloc(1000 * VOL_BLOCK);
+	struct vol_err e = {""};
+	struct vol_found found;
+	struct vol_place pl;
+	struct vol_image im;
+	struct vf f;
+	char *key;
+	size_t n = 0;
+
+	(void)state;
+	vf_init(&f, 1000);
+	vf_create(&f);
+	for (int i = 0; i < 3; i++)
+		vf_epoch(&f, 40, 20, 10);
+	assert_int_equal(voli_checkpoint(f.r), 0);
+	vf_epoch(&f, 40, 20, 10);
+	vf_place(&f, "vol-0001", &pl);
+	for (size_t i = 0; (key = objstore_mem_key_at(f.store, i)) != NULL; i++) {
+		size_t len;
+		char *data = objstore_mem_get(f.store, key, &len, NULL);
+
+		for (int k = 0; k < 20 && strstr(key, "/log/") != NULL; k++) {
+			size_t at = k < 10 ? vf_rnd(&f, 400) : vf_rnd(&f, (uint32_t)len);
+			int err;
+
+			data[at] ^= 1;
+			objstore_mem_put(f.store, key, data, len, NULL, 0, NULL);
+			err = vf_fetch(f.r, 0, 1000 * VOL_BLOCK, buf);
+			if (err == 0) /* of a frame that is not live, or a header */
+				vf_compare(&f.now, buf, 0, 1000, key);
+			else
+				assert_int_equal(err, -ERR_CHECKSUM);
+			e.text[0] = '\0';
+			err = vol_replay_now(&pl, &im, &found, &e);
+			if (err == 0) {
+				err = vol_extract(&pl, NULL, &im, 0, 1000 * VOL_BLOCK, buf, &e);
+				vol_image_free(&im);
+			}
+			if (err == 0)
+				vf_compare(&f.now, buf, 0, 1000, key);
+			else
+				assert_non_null(strstr(e.text, key));
+			n += err < 0;
+			data[at] ^= 1;
+		}
+		objstore_mem_put(f.store, key, data, len, NULL, 0, NULL);
+		free(data);
+		free(key);
+	}
+	assert_true(n > 20);
+	free(buf);
+	vf_check(f.r, &f.now);
+	vf_free(&f);
+}
+
+static void
+an_older_checkpoint_stands_in_for_a_damaged_one(void **state)
+{
+	struct vol_remote_stats st;
+	char key[VOL_KEY_MAX];
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 1000);
+	f.conf.recovery_keep_s = 3600;
+	vf_create(&f);
+	for (int i = 0; i < 4; i++)
+		vf_epoch(&f, 40, 20, 10);
+	assert_int_equal(voli_checkpoint(f.r), 0);
+	vf_epoch(&f, 40, 20, 10);
+	vol_key_map(key, "p/", "vol-0001", 1, 4);
+	objstore_mem_put(f.store, key, "not a checkpoint", 16, NULL, 0, NULL);
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+	vf_reopen_bucket(&f);
+	vf_check(f.r, &f.now);
+	vol_remote_get_stats(f.r, &st);
+	assert_non_null(strstr(st.reason, "damaged"));
+	vf_free(&f);
+}
+
+static void
+another_key_is_refused_up_front(void **state)
+{
+	struct vol_remote *r;
+	char why[256];
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 1000);
+	f.conf.has_key = true;
+	f.conf.key[3] = 9;
+	vf_create(&f);
+	vf_epoch(&f, 10, 10, 0);
+	f.conf.key[3] = 8;
+	assert_int_equal(vol_remote_open_bucket(&f.conf, &r, why, sizeof(why)), -EKEYREJECTED);
+	assert_non_null(strstr(why, "another key"));
+	assert_int_equal(vol_remote_open_local(&f.conf, f.epoch, &r), -EKEYREJECTED);
+	f.conf.has_key = false;
+	assert_int_equal(vol_remote_open_bucket(&f.conf, &r, why, sizeof(why)), -EKEYREJECTED);
+	vf_epoch(&f, 10, 10, 0); /* and the owner was not disturbed */
+	vf_free(&f);
+}
+
+static void
+a_missing_volume_is_not_found(void **state)
+{
+	struct vol_remote *r;
+	char why[256];
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 1000);
+	assert_int_equal(vol_remote_open_bucket(&f.conf, &r, why, sizeof(why)), -ENOENT);
+	vf_create(&f);
+	vf_epoch(&f, 3, 3, 0);
+	assert_int_equal(vol_remote_create(&f.conf, NULL, &r, why, sizeof(why)), -EEXIST);
+	vf_free(&f);
+}
+
+static void
+a_creation_that_was_cut_goes_on(void **state)
+{
+	(void)state;
+	for (unsigned int cut = 0; cut < 12; cut++) {
+		struct vf f;
+		char why[256];
+		int err;
+
+		vf_init(&f, 1000);
+		objstore_mem_fail_next(f.store, OBJ_PUT, -ERR_OFFLINE, cut % 2, 1 + cut / 4);
+		err = vol_remote_create(&f.conf, NULL, &f.r, why, sizeof(why));
+		while (err < 0) {
+			assert_int_equal(err, -ERR_OFFLINE);
+			err = vol_remote_create(&f.conf, NULL, &f.r, why, sizeof(why));
+		}
+		vf_epoch(&f, 30, 20, 0);
+		vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+		vf_free(&f);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(an_epoch_is_what_was_sealed),
+	    cmocka_unit_test(compressed_and_encrypted_images_read_back),
+	    cmocka_unit_test(growing_and_empty_epochs_count),
+	    cmocka_unit_test(bad_epochs_are_refused),
+	    cmocka_unit_test(a_restart_asks_the_bucket_nothing),
+	    cmocka_unit_test(an_epoch_that_was_uploaded_is_adopted),
+	    cmocka_unit_test(an_epoch_that_only_the_bucket_knows_is_adopted),
+	    cmocka_unit_test(damaged_local_files_lead_to_the_bucket),
+	    cmocka_unit_test(of_two_owners_one_writes),
+	    cmocka_unit_test(a_takeover_amid_an_upload_is_noticed),
+	    cmocka_unit_test(late_writes_of_an_old_owner_are_garbage),
+	    cmocka_unit_test(a_released_volume_is_attached_by_another),
+	    cmocka_unit_test(store_errors_are_returned_and_the_call_continues),
+	    cmocka_unit_test(an_error_of_the_cache_is_returned),
+	    cmocka_unit_test(flipped_bits_are_never_served),
+	    cmocka_unit_test(an_older_checkpoint_stands_in_for_a_damaged_one),
+	    cmocka_unit_test(another_key_is_refused_up_front),
+	    cmocka_unit_test(a_missing_volume_is_not_found),
+	    cmocka_unit_test(a_creation_that_was_cut_goes_on),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
