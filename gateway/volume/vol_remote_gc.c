@@ -43,37 +43,6 @@ map_known(struct vol_remote *r, uint32_t term, uint64_t epoch)
 }
 
 int
-voli_checkpoint(struct vol_remote *r)
-{
-	struct vol_ckpt head = {.term = r->term, .floor = voli_floor(r)};
-	struct strbuf b = STRBUF_INIT;
-	char key[VOL_KEY_MAX];
-	int err;
-
-	vol_ckpt_encode(&r->im, &head, &b);
-	vol_key_map(key, r->prefix, r->id, r->term, r->im.at.epoch);
-	err = vol_put(r->store, key, b.s, b.len, NULL, false, NULL, NULL);
-	if (err == 0) {
-		voli_uploaded(r, b.len, false);
-		map_known(r, r->term, r->im.at.epoch);
-		err = voli_owner_check(r);
-	}
-	if (err == 0)
-		err = voli_local_save(r, b.s, b.len);
-	if (err == 0) {
-		r->map_epoch = r->im.at.epoch;
-		r->map_bytes = b.len;
-		r->map_time_ns = clock_real_ns();
-		r->log_since = 0;
-		log_debug("gateway.volume", "checkpoint",
-		    "volume=%s epoch=%" PRIu64 " bytes=%zu extents=%" PRIu64, r->id, r->map_epoch,
-		    b.len, r->im.map.nentries);
-	}
-	strbuf_free(&b);
-	return err;
-}
-
-int
 voli_load_maps(struct vol_remote *r)
 {
 	struct vol_names names;
@@ -269,6 +238,47 @@ horizon(const struct vol_remote *r, bool with_new)
 	return oldest == UINT64_MAX ? 0 : oldest;
 }
 
+/* forget_points - epochs that cannot be restored any more. */
+static void
+forget_points(struct vol_remote *r, uint64_t h)
+{
+	pthread_mutex_lock(&r->lock);
+	vol_image_drop_points(&r->im, h);
+	pthread_mutex_unlock(&r->lock);
+}
+
+int
+voli_checkpoint(struct vol_remote *r)
+{
+	struct vol_ckpt head = {.term = r->term, .floor = voli_floor(r)};
+	struct strbuf b = STRBUF_INIT;
+	char key[VOL_KEY_MAX];
+	int err;
+
+	forget_points(r, horizon(r, true));
+	vol_ckpt_encode(&r->im, &head, &b);
+	vol_key_map(key, r->prefix, r->id, r->term, r->im.at.epoch);
+	err = vol_put(r->store, key, b.s, b.len, NULL, false, NULL, NULL);
+	if (err == 0) {
+		voli_uploaded(r, b.len, false);
+		map_known(r, r->term, r->im.at.epoch);
+		err = voli_owner_check(r);
+	}
+	if (err == 0)
+		err = voli_local_save(r, b.s, b.len);
+	if (err == 0) {
+		r->map_epoch = r->im.at.epoch;
+		r->map_bytes = b.len;
+		r->map_time_ns = clock_real_ns();
+		r->log_since = 0;
+		log_debug("gateway.volume", "checkpoint",
+		    "volume=%s epoch=%" PRIu64 " bytes=%zu extents=%" PRIu64, r->id, r->map_epoch,
+		    b.len, r->im.map.nentries);
+	}
+	strbuf_free(&b);
+	return err;
+}
+
 static bool
 may_go(const struct vol_remote *r, const struct vol_object *o, uint64_t h)
 {
@@ -353,8 +363,6 @@ delete_objects(struct vol_remote *r, uint64_t h, bool *is_more)
 		vol_image_drop(&r->im, ordinals[i]);
 	if (err == 0)
 		r->deleted_objects += nkeys;
-	if (err == 0 && !*is_more)
-		vol_image_drop_points(&r->im, h);
 	pthread_mutex_unlock(&r->lock);
 	free(keys);
 	free(refs);
@@ -405,6 +413,7 @@ voli_collect(struct vol_remote *r, bool *is_more)
 	int err;
 
 	*is_more = false;
+	forget_points(r, h);
 	if (!has_work(r, h))
 		return 0;
 	err = voli_load_pins(r); /* a clone may have come */

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A chain of snapshots, the end of a volume, and how much lies in the bucket and is sent there. */
+#include "tests/unit/vol_fixture.h"
+
+#define SNAPS 50u
+
+struct snap {
+	char id[VOL_ID_MAX];
+	struct vf_image image;
+	bool is_used;
+};
+
+struct chain {
+	struct vf f;
+	struct snap snaps[SNAPS];
+};
+
+/* ---- fifty snapshots ---- */
+
+static void
+snapshots_of_a_chain_stay_bit_exact(void **state)
+{
+	struct chain *m = calloc(1, sizeof(*m));
+	struct vf *f = &m->f;
+	uint64_t bytes;
+
+	(void)state;
+	vf_init(f, 600);
+	f->tune.object_bytes = 128u << 10;
+	f->tune.waste_min_bytes = 32u << 10;
+	vf_create(f);
+	for (unsigned int i = 0; i < SNAPS; i++) {
+		struct snap *s = &m->snaps[i];
+
+		vf_epoch(f, 20, 20, 10);
+		(void)snprintf(s->id, sizeof(s->id), "snap-%u", i);
+		assert_int_equal(vol_remote_snapshot_create(f->r, s->id, NULL, i), 0);
+		s->image = f->now;
+		s->is_used = true;
+		vf_tick(f);
+		if (i % 2 == 1) {
+			s = &m->snaps[vf_rnd(f, i)];
+			if (s->is_used) {
+				assert_int_equal(vol_remote_snapshot_delete(f->r, s->id), 0);
+				assert_int_equal(vol_remote_snapshot_delete(f->r, s->id), -ENOENT);
+				s->is_used = false;
+			}
+		}
+		if (i % 10 == 9) {
+			vf_reopen_bucket(f);
+			for (unsigned int k = 0; k <= i; k++)
+				if (m->snaps[k].is_used)
+					vf_check_snapshot(
+					    f, "vol-0001", m->snaps[k].id, &m->snaps[k].image);
+		}
+	}
+	vf_settle(f, "vol-0001");
+	for (unsigned int k = 0; k < SNAPS; k++) {
+		struct snap *s = &m->snaps[k];
+
+		if (!s->is_used)
+			continue;
+		vf_check_snapshot(f, "vol-0001", s->id, &s->image);
+		assert_int_equal(vol_remote_snapshot_delete(f->r, s->id), 0);
+	}
+	vf_settle(f, "vol-0001"); /* compacts; */
+	vf_settle(f, "vol-0001"); /* it takes the next epoch to count, and a checkpoint */
+	vf_check(f->r, &f->now);
+	assert_int_equal(vf_count(f, "/snap/", &bytes), 0);
+	assert_int_equal(vf_count(f, "/map/", &bytes), 1);
+	(void)vf_count(f, "/log/", &bytes);
+	print_message("after all snapshots went: %llu KiB for %llu KiB mapped\n",
+	    (unsigned long long)bytes >> 10,
+	    (unsigned long long)vol_remote_mapped_bytes(f->r) >> 10);
+	assert_true(bytes < 2 * vol_remote_mapped_bytes(f->r));
+	vf_free(f);
+	free(m);
+}
+
+/* ---- destroying ---- */
+
+static void
+a_destroyed_volume_leaves_what_others_need(void **state)
+{
+	struct cw_volume_origin o = {.source = CW_SOURCE_SNAPSHOT,
+	    .volume_id = "vol-0001",
+	    .prefix = "p/",
+	    .snapshot_id = "snap-1"};
+	struct vf_image *snap = calloc(1, sizeof(*snap));
+	struct vol_remote_conf conf;
+	struct vol_remote *clone;
+	char why[256], stem[128];
+	uint64_t bytes;
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 600);
+	vf_create(&f);
+	vf_epoch(&f, 40, 20, 0);
+	assert_int_equal(vol_remote_snapshot_create(f.r, "snap-1", "x", 1), 0);
+	*snap = f.now;
+	for (int i = 0; i < 5; i++)
+		vf_epoch(&f, 40, 20, 0);
+	conf = f.conf;
+	(void)snprintf(stem, sizeof(stem), "%s/clone.map", f.dir);
+	conf.volume_id = "vol-2";
+	conf.local_path = stem;
+	assert_int_equal(vol_remote_create(&conf, &o, &clone, why, sizeof(why)), 0);
+	vol_remote_close(f.r);
+	f.r = NULL;
+	(void)vf_count(&f, "/vol-0001/log/", &bytes);
+	assert_int_equal(vol_remote_destroy(&f.conf), 1);
+	assert_true(vf_count(&f, "/vol-0001/log/", &bytes) > 0);
+	vf_check_snapshot(&f, "vol-0001", "snap-1", snap);
+	vf_check(clone, snap);
+	/* the snapshot goes, the clone is left */
+	vf_reopen_bucket(&f);
+	assert_int_equal(vol_remote_snapshot_delete(f.r, "snap-1"), 0);
+	vol_remote_close(f.r);
+	f.r = NULL;
+	assert_int_equal(vol_remote_destroy(&f.conf), 1);
+	vf_check(clone, snap);
+	vol_remote_close(clone);
+	assert_int_equal(vol_remote_destroy(&conf), 0);
+	assert_int_equal(vol_remote_destroy(&f.conf), 0);
+	assert_int_equal(objstore_mem_objects(f.store), 0);
+	assert_int_equal(vol_remote_destroy(&f.conf), 0);
+	vf_free(&f);
+	free(snap);
+}
+
+/* ---- how much lies in the bucket, how much was sent ---- */
+
+static void
+the_bucket_stays_small_in_the_long_run(void **state)
+{
+	struct vol_remote_stats st;
+	uint64_t worst = 0, log, map;
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 16384); /* 64 MiB */
+	f.tune = (struct vol_tune){.object_bytes = 1u << 20,
+	    .checkpoint_min_bytes = 1u << 20,
+	    .waste_min_bytes = 2u << 20};
+	vf_create(&f);
+	vf_epoch(&f, 12000, 4, 0);
+	for (int i = 0; i < 120; i++) {
+		uint64_t live;
+
+		vf_epoch(&f, 512, 1, 0); /* 2 MiB of single blocks */
+		vf_tick(&f);
+		live = vol_remote_mapped_bytes(f.r);
+		(void)vf_count(&f, "/log/", &log);
+		(void)vf_count(&f, "/map/", &map);
+		if (i > 20 && (log + map) * 1000 / live > worst)
+			worst = (log + map) * 1000 / live;
+	}
+	vol_remote_get_stats(f.r, &st);
+	print_message("bucket at most %.3f x live; uploaded %.3f per byte written, of that moved "
+		      "%.3f\n",
+	    (double)worst / 1000, (double)st.uploaded_bytes / (double)f.written,
+	    (double)st.moved_bytes / (double)f.written);
+	assert_true(worst < 1500);
+	vf_check(f.r, &f.now);
+	vf_free(&f);
+}
+
+static void
+random_writes_cost_little_more_than_themselves(void **state)
+{
+	struct vol_remote_stats st;
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 16384);
+	f.tune = (struct vol_tune){.object_bytes = 1u << 20,
+	    .checkpoint_min_bytes = 8u << 20,
+	    .waste_min_bytes = 8u << 20};
+	f.conf.recovery_keep_s = 86400;
+	vf_create(&f);
+	for (int i = 0; i < 24; i++) {
+		vf_epoch(&f, 512, 1, 0);
+		vf_tick(&f);
+	}
+	vol_remote_get_stats(f.r, &st);
+	print_message(
+	    "uploaded %.4f per byte written\n", (double)st.uploaded_bytes / (double)f.written);
+	assert_true(st.uploaded_bytes * 100 < f.written * 115);
+	vf_free(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(snapshots_of_a_chain_stay_bit_exact),
+	    cmocka_unit_test(a_destroyed_volume_leaves_what_others_need),
+	    cmocka_unit_test(the_bucket_stays_small_in_the_long_run),
+	    cmocka_unit_test(random_writes_cost_little_more_than_themselves),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
