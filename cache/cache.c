@@ -192,14 +192,16 @@ best_dir(struct cache *c)
 }
 
 char *
-cachei_data_path(struct cache *c, uint32_t id, bool *is_new)
+cachei_data_path(struct cache *c, uint32_t id, const char *dir, bool *is_new)
 {
 	char key[16], *path;
 
 	snprintf(key, sizeof(key), "%u", id);
 	path = index_get_kv(c->index, "space", key);
 	*is_new = path == NULL;
-	if (path == NULL) {
+	if (path == NULL && dir != NULL) {
+		path = xasprintf("%s/space-%u.data", dir, id);
+	} else if (path == NULL) {
 		pthread_mutex_lock(&c->dirs_lock);
 		path = xasprintf("%s/space-%u.data", best_dir(c), id);
 		pthread_mutex_unlock(&c->dirs_lock);

@@ -8,6 +8,9 @@
  * a DIRTY slot (taking writes).  A read merges DIRTY over SEALED over CLEAN over the bucket.
  * The state matrix stands at the head of chunk.c; the reasons in DESIGN.md.
  *
+ * A *pinned* space is the complete copy of its base (a stored volume): its CLEAN blocks are never
+ * evicted and do not count against the capacity; its data file may lie in a directory of its own.
+ *
  * Limits, in bytes of the file (they make truncate exact without touching data):
  *   base_limit    bytes of the base object at or past it are not part of the file: they read as 0
  *   sealed_limit  the same for sealed blocks
@@ -80,6 +83,11 @@ struct cache_owner_ops {
 	 * the limits) must be in the same commit as the chunks, so its row is to be collected. locked;
 	 * any thread; must not block. May be NULL. */
 	void (*sealed)(void *owner, void *file_owner);
+	/* hole - does the base object hold nothing from off on, so that it reads as zeros? off is below
+	 * base_limit and block aligned. *end, in and out: the answer, whichever it is, holds for [off, *end);
+	 * it may only become smaller. locked; must not block. NULL: never.
+	 * The answer for a block may change only by cache_seal_done() or while the block is local. */
+	bool (*hole)(void *owner, void *file_owner, uint64_t off, uint64_t *end);
 	/* verifier_changed - un-synced writes may be lost (failed fsync): NFS write verifier changes. */
 	void (*verifier_changed)(void *owner);
 };
@@ -94,7 +102,8 @@ struct cache_file {
 	bool seal_pending;     /* cache_seal() waits for writers to leave; new writes are parked */
 	unsigned int nwriters; /* writes between begin and end */
 	unsigned int nio;      /* any I/O in flight: the file must not be freed */
-	uint64_t dirty_bytes, sealed_bytes, clean_bytes; /* block-rounded */
+	uint64_t dirty_bytes, sealed_bytes, clean_bytes; /* block-rounded; of blocks with bytes */
+	uint64_t dirty_zeros, sealed_zeros;		 /* blocks that are zeros without bytes */
 	/* private to the cache: */
 	struct chunk **table; /* open hash by chunk number, see chunk.c; NULL without chunks */
 	uint32_t table_cap;
@@ -105,6 +114,8 @@ struct cache_file {
 	struct file_waits *waits;	     /* who waits for seal or idle; NULL when nobody does */
 	struct list parked;		     /* cw_io waiting for seal, exclusive block or space */
 	struct cache_buf *bufs;		     /* bytes of the base object in memory, see buffer.c */
+	struct list active;		     /* chunks with DIRTY or SEALED blocks */
+	bool has_cut_base;		     /* CLEAN blocks may lie at or past base_limit */
 	uint64_t ra_next, ra_window, ra_end; /* sequential detection */
 };
 
@@ -114,6 +125,8 @@ enum cw_io_op { CW_IO_READ, CW_IO_WRITE };
 	2u /* READ: the sealed moment of the file (for the uploader), limit sealed_size */
 #define CW_IO_NO_READAHEAD 4u
 #define CW_IO_SEND_ANY 8u /* READ: send() may be called later and on any thread, see there */
+#define CW_IO_FILL 16u	  /* WRITE of whole blocks: blocks that are local already are left alone */
+#define CW_IO_NO_PARK 32u /* WRITE: -ERR_BACKPRESSURE at once where it would wait for space */
 
 /*
  * The one data request that travels from front end to cache.  Completed exactly once: either the
@@ -186,6 +199,10 @@ void cache_get_stats(struct cache *c, struct cache_stats *out);
  * result: 0, -ENOSPC, -EIO...; ctx: start-up or control thread */
 int cache_space_open(struct cache *c, uint32_t id, const struct cache_owner_ops *ops, void *owner,
     struct cache_space **out) CW_MUST_CHECK;
+/* cache_space_open_pinned - the same for a pinned space. dir: where a new data file goes, made if need
+ * be; NULL: one of the cache's. An existing one is opened where it is. */
+int cache_space_open_pinned(struct cache *c, uint32_t id, const char *dir,
+    const struct cache_owner_ops *ops, void *owner, struct cache_space **out) CW_MUST_CHECK;
 /* cache_space_load - read the chunk rows of the space; resolve(owner, file_id) gives the file a row
  * belongs to, or NULL for an orphan row (its slots are freed). Slots not named are free. */
 int cache_space_load(struct cache_space *s,
@@ -197,6 +214,8 @@ int cache_space_destroy(struct cache_space *s);
 void cache_space_lock(struct cache_space *s);
 void cache_space_unlock(struct cache_space *s);
 uint32_t cache_space_id(const struct cache_space *s);
+/* cache_space_path - its data file; valid as long as the space. any */
+const char *cache_space_path(const struct cache_space *s);
 void cache_space_get_stats(struct cache_space *s, uint64_t *used_bytes, uint64_t *dirty_bytes);
 
 /* --- files ------------------------------------------------------------------------------- */
@@ -224,8 +243,41 @@ void cache_when_quiet(struct cache_file *f, void (*fn)(void *arg), void *arg);
  * result: 0 or an error at once, or -EINPROGRESS: done() will be called */
 int cache_read(struct cw_io *io) CW_MUST_CHECK;
 int cache_write(struct cw_io *io) CW_MUST_CHECK;
-/* cache_fetch_done - answer of the owner's fetch(). any thread, unlocked */
+/* cache_fetch_done - answer of the owner's fetch(). any thread, unlocked
+ * args: result 0, a negative errno, or CACHE_FETCH_ONCE: right to be read as long as the owner calls it no
+ * hole and no layer has it, but not bytes of the base: nothing is kept */
+#define CACHE_FETCH_ONCE 1
 void cache_fetch_done(struct cache_fetch *f, int result);
+
+/* --- zeros and holes (zero.c): what volumes need ----------------------------------------------- */
+
+/* Walk of a cache_zero(). Zeroed; then file, off and end (block aligned) set by the caller. */
+struct cache_zero {
+	struct cache_file *file;
+	uint64_t off, end; /* what is still to do */
+	/* private to the cache: */
+	uint32_t *nos; /* chunks that exist in the range, in order; NULL: all numbers are tried */
+	uint32_t nnos, pos;
+	bool is_begun;
+};
+
+/* cache_zero - whole blocks read as zeros from now on, and what they held is given up. Where neither
+ * the cache nor the base holds anything nothing happens, so it costs what is mapped. Writes that overlap
+ * the range must be kept out by the caller. locked; memory only, a bounded step per call
+ * result: 0 done (z->off == z->end); 1: let go of the lock and call again; -EAGAIN: a seal waits for
+ * writers: again after cache_when_quiet() */
+int cache_zero(struct cache_zero *z) CW_MUST_CHECK;
+/* cache_zero_end - free what the walk holds; any time, once. */
+void cache_zero_end(struct cache_zero *z);
+/* cache_provisioned - does the block at off hold data, here or in the base? *end: how far that answer
+ * holds, at most to limit, and not always as far as it could. locked */
+bool cache_provisioned(
+    const struct cache_file *f, uint64_t off, uint64_t limit, uint64_t *end) CW_MUST_CHECK;
+/* cache_missing - move *off to the first block before end that only the base holds. locked
+ * result: true: there it is, *len bytes long at least; false: none up to *off, which is end, or less when
+ * the walk was cut short */
+bool cache_missing(
+    const struct cache_file *f, uint64_t *off, uint64_t end, uint64_t *len) CW_MUST_CHECK;
 
 /* --- commit ------------------------------------------------------------------------------ */
 
@@ -243,6 +295,9 @@ void cache_mark(struct cache_space *s);
 /* cache_commit_sync - cache_commit and wait; workers and tests only. unlocked */
 int cache_commit_sync(struct cache_space *s) CW_MUST_CHECK;
 
+/* cache_commit_all - the same, and fetched blocks, which other commits may leave out, are named, too. */
+int cache_commit_all(struct cache_space *s) CW_MUST_CHECK;
+
 /* --- upload ------------------------------------------------------------------------------ */
 
 /* cache_sync_errors - how often syncing the space's data failed: bytes read before a failure may differ
@@ -258,6 +313,18 @@ int cache_seal(struct cache_file *f, uint64_t size, void (*done)(void *arg), voi
 bool cache_sealed_in(const struct cache_file *f, uint64_t off, uint64_t len);
 /* cache_sealed_local - is every byte of the range readable without the bucket? locked */
 bool cache_sealed_local(const struct cache_file *f, uint64_t off, uint64_t len);
+struct cache_run {
+	uint64_t off, len;
+	bool is_zero;
+};
+/* cache_sealed_runs - what the seal under way consists of, in order of offset, neighbours of one kind
+ * joined. It does not change until cache_seal_done(). unlocked; *out is malloced */
+void cache_sealed_runs(struct cache_file *f, struct cache_run **out, size_t *n);
+/* cache_settle - in a pinned space: make the sealed bytes durable at the place where they stay after
+ * cache_seal_done(), which may be called only while cache_is_settled(). At most one thread a file. Other
+ * spaces have nothing to do. worker; unlocked. result: 0, or as cache_commit_sync() */
+int cache_settle(struct cache_file *f) CW_MUST_CHECK;
+bool cache_is_settled(const struct cache_file *f); /* locked */
 /* cache_seal_done - the sealed moment is in the bucket as the new base object: SEALED becomes CLEAN,
  * base_limit becomes sealed_limit. Clean blocks of the old base that the seal covered are dropped,
  * the others stay (they are equal in both). The caller changes its remote row in the same locked

@@ -3,8 +3,8 @@
  * cache_int.h - folder-private: chunks, slots, spaces, the committer.  Functions are named cachei_
  * where they cross files; "locked" means the space's lock.
  *
- * Lock order: space->lock, then cache->commit_lock or cache->queue_lock.  No lock is held over I/O,
- * with one exception: cache_truncate() zeroes at most one block in the page cache.
+ * Lock order: space->lock, then cache->commit_lock or queue_lock.  No lock is held over I/O, but for
+ * cache_truncate(), which zeroes at most one block in the page cache.
  */
 #ifndef CACHE_INT_H
 #define CACHE_INT_H
@@ -15,13 +15,10 @@
 #include "cache/buffer.h"
 #include "cache/cache.h"
 #include "cache/index.h"
+#include "cache/vec.h"
 #include "gateway/base/clock.h"
-#include "gateway/base/err.h"
-#include "gateway/base/list.h"
 #include "gateway/base/log.h"
-#include "gateway/base/osfile.h"
 #include "gateway/base/strbuf.h"
-#include "gateway/base/workq.h"
 
 #define NO_SLOT (-1)
 #define BLOCKS_ALL UINT64_MAX
@@ -42,17 +39,6 @@
 			cache_failpoint(name);                                                     \
 	} while (0)
 
-/* --- small growing array -------------------------------------------------------------------- */
-struct vec {
-	void *p;
-	uint32_t n, cap;
-};
-
-void *cachei_vec_push(struct vec *v, size_t item_size); /* a new zeroed item at the end */
-void cachei_vec_free(struct vec *v);
-/* cachei_vec_prepend - items of `from` go before those of v; from is empty afterwards. */
-void cachei_vec_prepend(struct vec *v, struct vec *from, size_t item_size);
-
 /* --- chunks (chunk.c) ------------------------------------------------------------------------ */
 enum chunk_flags {
 	CHUNK_REF = 1u << 0,	 /* used since the evictor looked last */
@@ -61,8 +47,10 @@ enum chunk_flags {
 	CHUNK_DEAD = 1u << 3,	 /* out of its file's table; freed with the last pin */
 	CHUNK_QUEUED = 1u << 4,	 /* on space->changed */
 	CHUNK_ON_LAZY = 1u << 5, /* on space->lazy (same link) */
-	CHUNK_RELOC = 1u << 6,	 /* a sync failed: copy what is un-synced to a fresh slot first */
+	CHUNK_RELOC = 1u << 6,	 /* a sync failed: copy what is un-synced elsewhere first (P6) */
 	CHUNK_HOLD = 1u << 7,	 /* that copy is under way: writes wait */
+	CHUNK_SETTLED =
+	    1u << 8, /* SEALED bytes lie durably in the CLEAN slot too (pinned spaces) */
 };
 
 struct chunk {			 /* see the state matrix in chunk.c */
@@ -75,14 +63,16 @@ struct chunk {			 /* see the state matrix in chunk.c */
 	uint64_t clean;	     /* readable blocks of clean_slot */
 	uint64_t clean_lazy; /* of those: not durable in the data file yet, no row may name them */
 	uint64_t
-	    clean_row;	 /* blocks of clean_slot that the durable row (or one under way) may name */
+	    clean_row;	 /* blocks of clean_slot that a durable row, or one under way, may name */
 	uint64_t sealed; /* blocks of sealed_slot */
-	uint64_t sealed_unsynced; /* of those: not durable yet */
-	uint64_t dirty, dirty_unsynced;
-	uint64_t busy;	   /* blocks being written that are not DIRTY yet: other writers wait */
-	uint64_t fetching; /* blocks of the base on their way */
-	struct list lru;   /* space->lru while clean_slot >= 0 */
-	struct list link;  /* space->changed or space->lazy */
+	uint64_t sealed_zero;	  /* of those: zeros, nothing in the slot */
+	uint64_t sealed_unsynced; /* of those with bytes: not durable yet */
+	uint64_t dirty, dirty_zero, dirty_unsynced;
+	uint64_t busy; /* blocks being written that have no DIRTY bytes yet: other writers wait */
+	uint64_t fetching;  /* blocks of the base on their way */
+	struct list lru;    /* space->lru while clean_slot >= 0 */
+	struct list link;   /* space->changed or space->lazy */
+	struct list active; /* file->active while it has DIRTY or SEALED blocks */
 };
 
 struct chunk *cachei_chunk_find(const struct cache_file *f, uint32_t no);
@@ -99,13 +89,27 @@ void cachei_chunk_changed(struct chunk *ch, bool row);
 void cachei_chunk_lazy(struct chunk *ch);
 /* cachei_chunk_set_* - change a mask and keep all byte counts right. locked */
 void cachei_chunk_set_clean(struct chunk *ch, uint64_t mask);
-void cachei_chunk_set_sealed(struct chunk *ch, uint64_t mask);
-void cachei_chunk_set_dirty(struct chunk *ch, uint64_t mask);
+/* zero: those blocks of the mask that are zeros without bytes */
+void cachei_chunk_set_sealed(struct chunk *ch, uint64_t mask, uint64_t zero);
+void cachei_chunk_set_dirty(struct chunk *ch, uint64_t mask, uint64_t zero);
 void cachei_chunk_drop_clean(struct chunk *ch);	 /* frees the CLEAN slot */
 void cachei_chunk_check(const struct chunk *ch); /* aborts on a broken invariant */
 /* cachei_chunk_next - walk a file's chunks: for (pos = 0; (ch = cachei_chunk_next(f, &pos)) != NULL;) */
 struct chunk *cachei_chunk_next(const struct cache_file *f, uint32_t *pos);
 uint64_t cachei_mask(uint32_t first, uint32_t n); /* bits [first, first+n) */
+
+/* dirty_data, sealed_data - blocks of the layer that have bytes in its slot. */
+static inline uint64_t
+dirty_data(const struct chunk *ch)
+{
+	return ch->dirty & ~ch->dirty_zero;
+}
+
+static inline uint64_t
+sealed_data(const struct chunk *ch)
+{
+	return ch->sealed & ~ch->sealed_zero;
+}
 
 static inline uint32_t
 blocks_of(uint64_t mask)
@@ -156,7 +160,6 @@ struct slots {
 	_Atomic uint32_t nready; /* written locked; the evictor looks without */
 	struct vec ready;	 /* int32_t, may hold slots that were re-used meanwhile */
 };
-
 int32_t cachei_slot_alloc(struct cache_space *s, int32_t hint);
 void cachei_slot_free(struct cache_space *s, int32_t slot);
 /* cachei_slot_release - the row that un-names it is durable. */
@@ -180,20 +183,17 @@ struct seal_op {
 	uint64_t file_id, base_limit;
 	bool is_delete;
 };
-
 struct pend {			/* what the next commit takes besides changed chunks */
 	struct vec dead_files;	/* uint64_t */
 	struct vec dead_chunks; /* struct chunk_key */
 	struct vec seals;	/* struct seal_op, in order */
 	struct vec limbo;	/* int32_t slots */
 };
-
 struct redo_ref {
 	struct chunk *ch; /* pinned */
 	int32_t slot;
 	uint64_t mask;
 };
-
 struct slab_block;
 
 struct cache_space {
@@ -213,8 +213,7 @@ struct cache_space {
 	struct pend pend;
 	struct vec redo; /* struct redo_ref since the last fdatasync */
 	uint64_t redo_bytes;
-	bool
-	    redo_stale; /* synced, but the transaction that clears the rows failed: clear before all else */
+	bool redo_stale; /* synced, but clearing the rows failed: clear before all else */
 	uint64_t lazy_bytes;
 	uint32_t sync_errors; /* failed syncs: a write that was in flight across one is suspect */
 	uint32_t nio;	      /* I/O in flight, parked ones too */
@@ -223,7 +222,10 @@ struct cache_space {
 	unsigned int nidle_waiters;
 	uint32_t npunching;
 	bool flush_lazy; /* next commit syncs and names fetched blocks */
+	bool force_sync; /* next commit syncs the data file even if nothing in memory says why */
 	bool is_closing;
+	bool
+	    is_pinned; /* CLEAN blocks are the only local copy: never evicted, not counted as cache */
 	uint64_t clean_bytes, sealed_bytes, dirty_bytes;
 	/* guarded by cache->spaces_lock */
 	struct list link;    /* cache->spaces */
@@ -286,11 +288,11 @@ struct segment { /* of a read: bytes from the data file, from a buffer, or zeros
 	uint64_t at;	       /* in the data file, or in buf */
 	struct cache_buf *buf; /* pinned too; NULL = none */
 };
-
 #define READ_SEGS 32
-
 /* cachei_plan - what [off, off+len) is made of, up to READ_SEGS segments.
  * result: bytes planned; *miss: stopped because the byte behind them must be fetched. locked */
+/* cachei_hole - does the base hold nothing (zeros) at off? *end: how far that holds. locked */
+bool cachei_hole(const struct cache_file *f, uint64_t off, uint64_t *end);
 uint32_t cachei_plan(const struct cache_file *f, uint64_t off, uint32_t len, uint64_t size,
     unsigned int view, struct segment *segs, unsigned int *nsegs, bool *miss);
 #define VIEW_NOW 0u
@@ -357,7 +359,6 @@ struct file_waits {
 	struct list idle; /* struct idle_wait */
 	bool has_seal;
 };
-
 struct file_waits *cachei_waits(struct cache_file *f);
 void cachei_waits_tidy(struct cache_file *f);
 void cachei_seal_flip_pending(struct cache_file *f); /* last writer left. locked */
@@ -379,7 +380,6 @@ struct commit_space { /* one space's part of the group under way */
 	bool is_tidy; /* nobody waits: sync, so that redo rows can be cleared */
 	int err;
 };
-
 struct commit_entry {	  /* one chunk as the commit took it */
 	struct chunk *ch; /* pinned */
 	int32_t clean_slot, sealed_slot, dirty_slot;
@@ -409,11 +409,10 @@ void cachei_pend_free(struct pend *p);
 /* cachei_space_next - the space with the smallest id above *id, held until put; NULL at the end. */
 struct cache_space *cachei_space_next(struct cache *c, int64_t *id);
 void cachei_space_put(struct cache_space *s);
-
 void *cachei_slab_chunk(struct cache_space *s);
 void cachei_slab_put(struct cache_space *s, struct chunk *ch);
 void cachei_slab_free_all(struct cache_space *s);
 /* cachei_data_path - where the data file of a space is or should be. malloced, NULL on error */
-char *cachei_data_path(struct cache *c, uint32_t id, bool *is_new);
+char *cachei_data_path(struct cache *c, uint32_t id, const char *dir, bool *is_new);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * check.c - prove P1-P3 offline: what the index names exists, once, and makes sense.
  *
- * For every space: no slot is named twice; masks and slots agree; the blocks lie inside the data
- * file; SEALED blocks only in files with a seal, within its size; limits in order;
+ * For every space: no slot is named twice; masks and slots agree, zero blocks have none; the blocks lie
+ * inside the data file; SEALED blocks only in files with a seal, within its size; limits in order;
  * redo rows for slots and blocks that can be.  And SQLite's own integrity check.
  */
 #include <stdarg.h>
@@ -146,8 +146,11 @@ add_chunk(void *arg, const struct index_chunk *c)
 	ck->report->chunks++;
 	ck->report->dirty_blocks += blocks_of(c->dirty_mask) + blocks_of(c->sealed_mask);
 	add_use(ck, c, "clean", c->clean_slot, c->clean_mask);
-	add_use(ck, c, "sealed", c->sealed_slot, c->sealed_mask);
-	add_use(ck, c, "dirty", c->dirty_slot, c->dirty_mask);
+	add_use(ck, c, "sealed", c->sealed_slot, c->sealed_mask & ~c->sealed_zero);
+	add_use(ck, c, "dirty", c->dirty_slot, c->dirty_mask & ~c->dirty_zero);
+	if ((c->sealed_zero & ~c->sealed_mask) != 0 || (c->dirty_zero & ~c->dirty_mask) != 0)
+		problem(ck, "file %llu chunk %u: zero blocks that are neither sealed nor dirty",
+		    (unsigned long long)c->file_id, c->chunk_no);
 	/* Left-overs of a removed file: its node goes in one transaction, its data, which an upload
 	 * may still hold, in a later one.  The next start frees them. */
 	if (f == NULL)

@@ -10,28 +10,40 @@
  *   CLEAN   clean   clean_slot   bytes of the base object             fetch, blocks no row names
  *   none    -       -            bytes of the base object below base_limit, zeros past it
  *
- * State of a block (D, S, C = bit set) x event -> next state, and who does it:
+ * A DIRTY or SEALED block may be a zero block (dirty_zero, sealed_zero): it hides what lies below, reads
+ * as zeros and has no bytes; where all blocks of a layer are such there is no slot.  The owner's hole()
+ * says where the base holds nothing: there a read needs no fetch, and zeros need no zero block.
+ *
+ * State of a block (D, S, C = bit set; Z a zero block) x event -> next state, and who does it:
  *
  *   event                        D         S         C         by
  *   fetched                      .         .         0 -> 1    fetch.c (lazy until a sync, then named)
  *   written                      . -> 1    .         .         write.c (fresh slot if chunk has none)
- *   seal                         D -> 0    0 -> D    .         seal.c  (slot moves with the bits)
+ *   zeroed, data below           . -> Z    .         C -> 0    zero.c  (C stays while a seal is on)
+ *   zeroed, nothing below        . -> 0    .         .         zero.c
+ *   seal                         D -> 0    0 -> D    .         seal.c  (slot and Z move with the bits;
+ *                                                              pinned: C -> 0 where D was set)
  *   seal_done, S set, S kept     .         1 -> 0    . -> 1    seal.c  (SEALED slot becomes CLEAN)
  *   seal_done, S set, C kept     .         1 -> 0    . -> 0    seal.c  (then refilled from the old slot)
+ *   seal_done, S is Z            .         Z -> 0    0         seal.c  (the new base has a hole there)
+ *   seal_done, pinned, C kept    .         1 -> 0    0 -> 1    settle.c copied the bytes before (C8)
  *   seal_done, S clear           .         .         C stays if below the base limit of the seal
  *   truncate, block past EOF     D -> 0    .         C -> 0 when no view can reach it   truncate.c
- *   evicted                      .         .         C -> 0    evict.c (whole slot)
+ *   evicted                      .         .         C -> 0    evict.c (whole slot; never if pinned)
  *   drop_clean                   (0)       (0)       C -> 0    cache_file_drop_clean()
  *   discard                      0         0         0         cache_file_discard()
  *   sync failed                  kept, slot replaced by a copy;  lazy C -> 0           commit.c
  *
  * Invariants (cachei_chunk_check):
- *   C1  a mask is 0 when its slot is NO_SLOT; the three slots differ and are SLOT_USED
- *   C2  lazy is part of clean; sealed_unsynced of sealed; dirty_unsynced of dirty
+ *   C1  no block has bytes in a slot that is NO_SLOT; the three slots differ and are SLOT_USED
+ *   C2  lazy is part of clean; sealed_unsynced of sealed, dirty_unsynced of dirty, zero blocks not
  *   C3  no block is fetched into a clean_slot block that a durable row may name (clean_row) and that
  *       is no longer valid: such a landing waits for a commit
- *   C4  busy blocks are not DIRTY
+ *   C4  busy blocks have no DIRTY bytes
  *   C5  sealed only while the file has a seal
+ *   C7  a chunk is on its file's `active` list if and only if it has DIRTY or SEALED blocks
+ *   C8  in a pinned space no block is CLEAN and SEALED at once, and nothing un-synced becomes CLEAN
+ *       by the end of a seal
  *   C6  bytes of a DIRTY block at or past the file's size are zeros (write.c pads, truncate.c zeroes)
  */
 #include <stdlib.h>
@@ -40,43 +52,6 @@
 #include "cache/cache_int.h"
 
 void (*cache_failpoint)(const char *name);
-
-/* --- growing array ------------------------------------------------------------------------------ */
-
-void *
-cachei_vec_push(struct vec *v, size_t item_size)
-{
-	char *item;
-
-	if (v->n == v->cap) {
-		v->cap = v->cap == 0 ? 8 : v->cap * 2;
-		v->p = xrealloc(v->p, v->cap * item_size);
-	}
-	item = (char *)v->p + v->n * item_size;
-	memset(item, 0, item_size);
-	v->n++;
-	return item;
-}
-
-void
-cachei_vec_free(struct vec *v)
-{
-	free(v->p);
-	memset(v, 0, sizeof(*v));
-}
-
-void
-cachei_vec_prepend(struct vec *v, struct vec *from, size_t item_size)
-{
-	struct vec tmp;
-
-	for (uint32_t i = 0; i < v->n; i++)
-		memcpy(cachei_vec_push(from, item_size), (char *)v->p + i * item_size, item_size);
-	tmp = *v;
-	*v = *from;
-	cachei_vec_free(&tmp);
-	memset(from, 0, sizeof(*from));
-}
 
 /* --- slab: chunks of a space lie together and go together when it is closed ----------------------- */
 
@@ -129,7 +104,9 @@ cachei_slab_free_all(struct cache_space *s)
 			free(f->table);
 			f->table = NULL;
 			f->table_cap = f->nchunks = 0;
+			list_init(&f->active);
 			f->clean_bytes = f->sealed_bytes = f->dirty_bytes = 0;
+			f->sealed_zeros = f->dirty_zeros = 0;
 		}
 		free(b);
 	}
@@ -224,6 +201,7 @@ cachei_chunk_get(struct cache_file *f, uint32_t no)
 	ch->clean_slot = ch->sealed_slot = ch->dirty_slot = NO_SLOT;
 	list_init(&ch->lru);
 	list_init(&ch->link);
+	list_init(&ch->active);
 	table_grow(f);
 	table_put(f, ch);
 	f->nchunks++;
@@ -262,33 +240,51 @@ void
 cachei_chunk_set_clean(struct chunk *ch, uint64_t mask)
 {
 	int64_t d = mask_delta(ch->clean, mask);
+	struct cache_space *s = ch->file->space;
 
 	ch->clean = mask;
 	ch->file->clean_bytes += (uint64_t)d;
-	ch->file->space->clean_bytes += (uint64_t)d;
-	ch->file->space->cache->clean_bytes += d;
+	s->clean_bytes += (uint64_t)d;
+	if (!s->is_pinned)
+		s->cache->clean_bytes += d;
+}
+
+/* set_active - the file's list of chunks that a seal or its end has to visit. */
+static void
+set_active(struct chunk *ch)
+{
+	if ((ch->dirty | ch->sealed) == 0)
+		list_del(&ch->active);
+	else if (list_empty(&ch->active))
+		list_add_tail(&ch->file->active, &ch->active);
 }
 
 void
-cachei_chunk_set_sealed(struct chunk *ch, uint64_t mask)
+cachei_chunk_set_sealed(struct chunk *ch, uint64_t mask, uint64_t zero)
 {
-	int64_t d = mask_delta(ch->sealed, mask);
+	int64_t d = mask_delta(sealed_data(ch), mask & ~zero);
 
+	ch->file->sealed_zeros += (uint64_t)blocks_of(zero) - blocks_of(ch->sealed_zero);
 	ch->sealed = mask;
+	ch->sealed_zero = zero;
 	ch->file->sealed_bytes += (uint64_t)d;
 	ch->file->space->sealed_bytes += (uint64_t)d;
 	ch->file->space->cache->dirty_bytes += d;
+	set_active(ch);
 }
 
 void
-cachei_chunk_set_dirty(struct chunk *ch, uint64_t mask)
+cachei_chunk_set_dirty(struct chunk *ch, uint64_t mask, uint64_t zero)
 {
-	int64_t d = mask_delta(ch->dirty, mask);
+	int64_t d = mask_delta(dirty_data(ch), mask & ~zero);
 
+	ch->file->dirty_zeros += (uint64_t)blocks_of(zero) - blocks_of(ch->dirty_zero);
 	ch->dirty = mask;
+	ch->dirty_zero = zero;
 	ch->file->dirty_bytes += (uint64_t)d;
 	ch->file->space->dirty_bytes += (uint64_t)d;
 	ch->file->space->cache->dirty_bytes += d;
+	set_active(ch);
 }
 
 void
@@ -336,6 +332,7 @@ chunk_forget(struct chunk *ch)
 
 	list_del(&ch->link);
 	list_del(&ch->lru);
+	list_del(&ch->active);
 	if ((ch->flags & CHUNK_RELOC) != 0)
 		s->nreloc--;
 	ch->flags =
@@ -355,14 +352,14 @@ cachei_chunk_tidy(struct chunk *ch)
 		return true;
 	if (ch->clean_slot != NO_SLOT && ch->clean == 0 && ch->fetching == 0)
 		cachei_chunk_drop_clean(ch);
-	if (ch->dirty_slot != NO_SLOT && ch->dirty == 0 && ch->nwriters == 0) {
+	if (ch->dirty_slot != NO_SLOT && dirty_data(ch) == 0 && ch->nwriters == 0) {
 		cachei_slot_free(s, ch->dirty_slot);
 		ch->dirty_slot = NO_SLOT;
 		cachei_chunk_changed(ch, true);
 	}
 	cachei_chunk_check(ch);
 	if (ch->clean_slot != NO_SLOT || ch->sealed_slot != NO_SLOT || ch->dirty_slot != NO_SLOT ||
-	    ch->fetching != 0 || ch->busy != 0 || ch->pins != 0)
+	    (ch->dirty | ch->sealed) != 0 || ch->fetching != 0 || ch->busy != 0 || ch->pins != 0)
 		return false;
 	if ((ch->flags & CHUNK_STORED) != 0) {
 		key = cachei_vec_push(&s->pend.dead_chunks, sizeof(*key));
@@ -391,8 +388,8 @@ cachei_chunk_kill(struct chunk *ch)
 	struct cache_space *s = ch->file->space;
 
 	cachei_chunk_drop_clean(ch);
-	cachei_chunk_set_sealed(ch, 0);
-	cachei_chunk_set_dirty(ch, 0);
+	cachei_chunk_set_sealed(ch, 0, 0);
+	cachei_chunk_set_dirty(ch, 0, 0);
 	ch->sealed_unsynced = ch->dirty_unsynced = 0;
 	if (ch->sealed_slot != NO_SLOT)
 		cachei_slot_free(s, ch->sealed_slot);
@@ -420,15 +417,17 @@ cachei_chunk_check(const struct chunk *ch)
 {
 #ifdef CW_DEBUG
 	check_slot(ch, ch->clean_slot, ch->clean | ch->clean_row);
-	check_slot(ch, ch->sealed_slot, ch->sealed);
-	check_slot(ch, ch->dirty_slot, ch->dirty);
+	check_slot(ch, ch->sealed_slot, sealed_data(ch));
+	check_slot(ch, ch->dirty_slot, dirty_data(ch));
 	CW_ASSERT(ch->clean_slot == NO_SLOT || ch->clean_slot != ch->sealed_slot);
 	CW_ASSERT(ch->clean_slot == NO_SLOT || ch->clean_slot != ch->dirty_slot);
 	CW_ASSERT(ch->dirty_slot == NO_SLOT || ch->dirty_slot != ch->sealed_slot);
 	CW_ASSERT((ch->clean_lazy & ~ch->clean) == 0);
-	CW_ASSERT((ch->sealed_unsynced & ~ch->sealed) == 0);
-	CW_ASSERT((ch->dirty_unsynced & ~ch->dirty) == 0);
-	CW_ASSERT((ch->busy & ch->dirty) == 0);
+	CW_ASSERT((ch->sealed_zero & ~ch->sealed) == 0 && (ch->dirty_zero & ~ch->dirty) == 0);
+	CW_ASSERT((ch->sealed_unsynced & ~sealed_data(ch)) == 0);
+	CW_ASSERT((ch->dirty_unsynced & ~dirty_data(ch)) == 0);
+	CW_ASSERT((ch->busy & dirty_data(ch)) == 0);
+	CW_ASSERT(list_empty(&ch->active) == ((ch->dirty | ch->sealed) == 0));
 	CW_ASSERT(ch->sealed == 0 || ch->file->has_sealed);
 #else
 	(void)ch;

@@ -326,6 +326,15 @@ sync_waiter_done(struct cache_waiter *w, int err)
 }
 
 int
+cache_commit_all(struct cache_space *s)
+{
+	cache_space_lock(s);
+	s->flush_lazy = true;
+	cache_space_unlock(s);
+	return cache_commit_sync(s);
+}
+
+int
 cache_commit_sync(struct cache_space *s)
 {
 	struct sync_waiter sw = {.w.done = sync_waiter_done};

@@ -55,14 +55,14 @@ put_row(struct commit_space *cs, struct commit_entry *e)
 		row.clean_slot = ch->clean_slot;
 		row.clean_mask = e->row_clean;
 	}
-	if (ch->sealed != 0) {
+	if (sealed_data(ch) != 0)
 		row.sealed_slot = ch->sealed_slot;
-		row.sealed_mask = ch->sealed;
-	}
-	if (ch->dirty != 0) {
+	row.sealed_mask = ch->sealed;
+	row.sealed_zero = ch->sealed_zero;
+	if (dirty_data(ch) != 0)
 		row.dirty_slot = ch->dirty_slot;
-		row.dirty_mask = ch->dirty;
-	}
+	row.dirty_mask = ch->dirty;
+	row.dirty_zero = ch->dirty_zero;
 	name_slot(s, (int32_t)row.clean_slot);
 	name_slot(s, (int32_t)row.sealed_slot);
 	name_slot(s, (int32_t)row.dirty_slot);
@@ -156,10 +156,14 @@ cachei_snap_take(struct commit_space *cs, uint64_t *redo_bytes)
 		cs->want_sync =
 		    !list_empty(&s->lazy) || !list_empty(&s->changed) || s->redo_bytes > 0;
 	}
+	if (s->force_sync) {
+		cs->want_sync = true;
+		cs->use_redo = false;
+	}
 	if (cs->use_redo)
 		*redo_bytes += bytes;
 	if (cs->want_sync) {
-		s->flush_lazy = false;
+		s->flush_lazy = s->force_sync = false;
 		s->lazy_bytes = 0;
 	}
 	cs->clears_redo = s->redo_bytes > 0 && (cs->want_sync || s->redo_stale);
@@ -219,9 +223,9 @@ distrust(struct chunk *ch, int32_t slot, uint64_t mask)
 	if ((ch->flags & CHUNK_DEAD) != 0 || slot == NO_SLOT || mask == 0)
 		return;
 	if (slot == ch->dirty_slot)
-		ch->dirty_unsynced |= mask & ch->dirty;
+		ch->dirty_unsynced |= mask & dirty_data(ch);
 	else if (slot == ch->sealed_slot)
-		ch->sealed_unsynced |= mask & ch->sealed;
+		ch->sealed_unsynced |= mask & sealed_data(ch);
 	else if (slot == ch->clean_slot)
 		ch->clean_lazy |= mask & ch->clean;
 	else

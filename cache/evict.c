@@ -150,7 +150,7 @@ evict_pressure(struct cache *c)
 		    (uint64_t)((double)want * ((double)s->clean_bytes / (double)clean)) + 1;
 
 		/* the commit un-names the slots; only then they are punched */
-		if (s->clean_bytes > 0 && evict_from(s, share, false) > 0 &&
+		if (s->clean_bytes > 0 && !s->is_pinned && evict_from(s, share, false) > 0 &&
 		    cache_commit_sync(s) == 0)
 			cachei_slot_punch(s, PUNCH_MAX);
 		cachei_space_put(s);
@@ -181,9 +181,11 @@ cache_evict_all(struct cache *c)
 		cache_space_lock(s);
 		cachei_bufs_drop_landed(s, INT64_MAX, UINT64_MAX);
 		cache_space_unlock(s);
-		evict_from(s, UINT64_MAX, true);
-		r = cache_commit_sync(s);
-		err = err == 0 ? r : err;
+		if (!s->is_pinned) {
+			evict_from(s, UINT64_MAX, true);
+			r = cache_commit_sync(s);
+			err = err == 0 ? r : err;
+		}
 		cachei_space_put(s);
 	}
 	cachei_evict_kick(c);

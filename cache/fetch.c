@@ -110,12 +110,33 @@ is_covered(const struct cache_file *f, uint64_t block)
 	return ch != NULL && ((ch->dirty | ch->sealed) >> (block % CACHE_CHUNK_BLOCKS) & 1) != 0;
 }
 
+/* in_hole - does the base hold nothing at this block? The owner is asked once a stretch. */
+struct hole_memo {
+	uint64_t known;
+	bool is_hole;
+};
+
+static bool
+in_hole(const struct cache_file *f, uint64_t block, uint64_t last, struct hole_memo *m)
+{
+	uint64_t end = last << CACHE_BLOCK_SHIFT;
+
+	if (f->space->ops->hole == NULL)
+		return false;
+	if (block >= m->known) {
+		m->is_hole = cachei_hole(f, block << CACHE_BLOCK_SHIFT, &end);
+		m->known = (end + CACHE_BLOCK_SIZE - 1) >> CACHE_BLOCK_SHIFT;
+	}
+	return m->is_hole;
+}
+
 void
 cachei_fetch_want(
     struct cache_file *f, uint64_t off, uint64_t len, bool is_readahead, struct list *out)
 {
 	uint64_t limit = max64(f->base_limit, f->has_sealed ? f->seal_base_limit : 0);
 	uint64_t first = off, end = min64(off + len, limit);
+	struct hole_memo memo = {0};
 	uint64_t b, last, run;
 	struct cache_fetch *ft;
 
@@ -128,7 +149,7 @@ cachei_fetch_want(
 	for (; b < last; b = run) {
 		/* what is asked for is asked for; around it only what reads could use */
 		for (run = b; run < last && run - b < FETCH_MAX / CACHE_BLOCK_SIZE; run++) {
-			if (!is_wanted(f, run))
+			if (!is_wanted(f, run) || in_hole(f, run, last, &memo))
 				break;
 			if (run != off >> CACHE_BLOCK_SHIFT && is_covered(f, run))
 				break;
@@ -136,7 +157,7 @@ cachei_fetch_want(
 				break; /* whole chunks, and what stores keep together */
 		}
 		if (run == b) {
-			run++;
+			run = memo.is_hole && memo.known > b ? memo.known : b + 1;
 			continue;
 		}
 		ft = fetch_new(f, b << CACHE_BLOCK_SHIFT, (uint32_t)(run - b) << CACHE_BLOCK_SHIFT);
@@ -279,6 +300,21 @@ land_after_commit(struct cache_waiter *w, int err)
 	workq_submit(ft->space->cache->wq, &ft->work);
 }
 
+/* meets_seal - in a pinned space: was a block sealed since it was asked for? Its place belongs to settle.c
+ * then, and nobody needs the old bytes. locked */
+static bool
+meets_seal(const struct cache_fetch *ft)
+{
+	uint64_t off;
+	uint32_t len;
+
+	for (uint32_t i = 0; ft->space->is_pinned && i < ft->nchunks; i++) {
+		if ((ft->chunks[i]->sealed & part_mask(ft, i, &off, &len)) != 0)
+			return true;
+	}
+	return false;
+}
+
 /* land_begin - choose and pin the slots. result: false: a commit must un-name blocks first. locked */
 static bool
 land_begin(struct cache_fetch *ft)
@@ -368,6 +404,8 @@ land_finish(struct cache_fetch *ft)
 
 		mask = part_mask(ft, i, &off, &len);
 		CW_ASSERT(ch->clean_slot == ft->slots[i]);
+		if (s->is_pinned) /* sealed while it landed (C8) */
+			mask &= ~ch->sealed;
 		fresh = mask & ~ch->clean;
 		cachei_chunk_set_clean(ch, ch->clean | mask);
 		ch->clean_lazy |= fresh;
@@ -406,10 +444,17 @@ fetch_land(struct work *w)
 		cache_space_unlock(s);
 		return;
 	}
-	if (ft->src_slot == NO_SLOT && is_full(c, ft->len)) {
+	if (err == CACHE_FETCH_ONCE || meets_seal(ft)) {
+		/* an error keeps the buffer, for those who were told that the bytes are there */
+		fetch_end(ft, err == CACHE_FETCH_ONCE ? -ERR_BACKPRESSURE : 0);
+		cache_space_unlock(s);
+		return;
+	}
+	if (ft->src_slot == NO_SLOT && !s->is_pinned && is_full(c, ft->len)) {
 		fetch_end(ft, -ENOSPC);
 		cache_space_unlock(s);
 		cachei_evict_kick(c);
+		return;
 		return;
 	}
 	if (!land_begin(ft)) {

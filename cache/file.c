@@ -15,6 +15,7 @@ cache_file_init(
 	f->owner = owner;
 	f->base_limit = base_limit;
 	list_init(&f->parked);
+	list_init(&f->active);
 }
 
 /* --- requests -------------------------------------------------------------------------------------- */

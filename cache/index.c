@@ -17,7 +17,7 @@
 #include "gateway/base/digest.h"
 
 #define APPLICATION_ID 0x43575331 /* "CWS1" */
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define QUICK_CHECK_NS 1500000000ull
 
 /* Not of the schema proper: an index made before there was one gets it when it is opened, and a
@@ -39,7 +39,8 @@ static const char schema[] =
     " remote_data_seq INTEGER, remote_attr_seq INTEGER, target TEXT);"
     "CREATE TABLE chunk(id INTEGER PRIMARY KEY, space INTEGER NOT NULL,"
     " clean_slot INTEGER, clean_mask INTEGER, sealed_slot INTEGER, sealed_mask INTEGER,"
-    " dirty_slot INTEGER, dirty_mask INTEGER);"
+    " dirty_slot INTEGER, dirty_mask INTEGER,"
+    " sealed_zero INTEGER NOT NULL DEFAULT 0, dirty_zero INTEGER NOT NULL DEFAULT 0);"
     "CREATE TABLE seal(file_id INTEGER PRIMARY KEY, space INTEGER NOT NULL, base_limit INTEGER);"
     "CREATE TABLE tomb(id INTEGER PRIMARY KEY, space INTEGER NOT NULL, key TEXT, etag TEXT);"
     "CREATE TABLE upload(ino INTEGER PRIMARY KEY, space INTEGER NOT NULL, key TEXT, upload_id TEXT,"
@@ -256,9 +257,26 @@ load_meta(struct index *ix)
 	return 0;
 }
 
+/* upgrade - an index of version 1 gets what version 2 added; its rows mean what they meant. */
+static int
+upgrade(struct index *ix)
+{
+	int err = run_sql(ix, "BEGIN IMMEDIATE");
+
+	if (err == 0)
+		err = run_sql(ix,
+		    "ALTER TABLE chunk ADD COLUMN sealed_zero INTEGER NOT NULL DEFAULT 0;"
+		    "ALTER TABLE chunk ADD COLUMN dirty_zero INTEGER NOT NULL DEFAULT 0;"
+		    "PRAGMA user_version=2;"
+		    "COMMIT");
+	if (err == 0)
+		log_info("cache.index", "upgraded", "path=%s version=2", ix->path);
+	return err;
+}
+
 /* identify - is it ours, and can we read it? is_new: nothing in it yet */
 static int
-identify(struct index *ix, bool *is_new, char *err_text, size_t err_cap)
+identify(struct index *ix, bool *is_new, bool *is_old, char *err_text, size_t err_cap)
 {
 	int64_t app = 0, version = 0, tables = 0;
 	int err;
@@ -278,7 +296,8 @@ identify(struct index *ix, bool *is_new, char *err_text, size_t err_cap)
 		    ix->path);
 		return -EUCLEAN;
 	}
-	if (version != SCHEMA_VERSION) {
+	*is_old = version == 1;
+	if (version != SCHEMA_VERSION && !*is_old) {
 		snprintf(err_text, err_cap, "%s has schema version %lld; this program knows %d",
 		    ix->path, (long long)version, SCHEMA_VERSION);
 		return -EUCLEAN;
@@ -333,6 +352,7 @@ refuse_empty(const char *path, bool *existed)
 static int
 open_db(struct index *ix, bool create, bool *is_new, char *err_text, size_t err_cap)
 {
+	bool is_old = false;
 	int rc, err;
 
 	rc = sqlite3_open_v2(ix->path, &ix->db,
@@ -342,11 +362,13 @@ open_db(struct index *ix, bool create, bool *is_new, char *err_text, size_t err_
 	sqlite3_extended_result_codes(ix->db, 1);
 	err = configure(ix);
 	if (err == 0)
-		err = identify(ix, is_new, err_text, err_cap);
+		err = identify(ix, is_new, &is_old, err_text, err_cap);
 	if (err == 0 && *is_new)
 		err = create ? create_schema(ix) : -EUCLEAN;
 	else if (err == 0)
 		err = quick_check(ix);
+	if (err == 0 && is_old)
+		err = upgrade(ix);
 	if (err == 0 && create)
 		err = run_sql(ix, reply_table);
 	if (err == 0)

@@ -48,6 +48,7 @@ struct index_chunk {
 	uint32_t space;
 	int64_t clean_slot, sealed_slot, dirty_slot; /* -1 = none */
 	uint64_t clean_mask, sealed_mask, dirty_mask;
+	uint64_t sealed_zero, dirty_zero; /* of those masks: zeros, without bytes in the slot */
 };
 
 struct index_seal { /* what only a seal under way needs: see struct cache_file.seal_base_limit */

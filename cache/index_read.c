@@ -151,6 +151,8 @@ chunk_row(struct each *e, sqlite3_stmt *st)
 	    .sealed_mask = u64_at(st, 5),
 	    .dirty_slot = sqlite3_column_int64(st, 6),
 	    .dirty_mask = u64_at(st, 7),
+	    .sealed_zero = u64_at(st, 8),
+	    .dirty_zero = u64_at(st, 9),
 	};
 
 	return e->fn.chunk(e->fn_arg, &c);

@@ -13,7 +13,7 @@ const char *const index_sql[OP_MAX] = {
 		    "?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
 		    "?21,?22,?23,?24,?25,?26,?27,?28,?29,?30)",
     [OP_DEL_NODE] = "DELETE FROM node WHERE ino=?1",
-    [OP_PUT_CHUNK] = "INSERT OR REPLACE INTO chunk VALUES(?1,?2,?3,?4,?5,?6,?7,?8)",
+    [OP_PUT_CHUNK] = "INSERT OR REPLACE INTO chunk VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
     [OP_DEL_CHUNK] = "DELETE FROM chunk WHERE id=?1",
     [OP_DEL_FILE_CHUNKS] = "DELETE FROM chunk WHERE id BETWEEN ?1 AND ?2",
     [OP_PUT_SEAL] = "INSERT OR REPLACE INTO seal VALUES(?1,?2,?3)",
@@ -369,9 +369,9 @@ bind_chunk(sqlite3_stmt *st, const struct index_chunk *c)
 {
 	const int64_t v[] = {chunk_id(c->file_id, c->chunk_no), c->space, c->clean_slot,
 	    (int64_t)c->clean_mask, c->sealed_slot, (int64_t)c->sealed_mask, c->dirty_slot,
-	    (int64_t)c->dirty_mask};
+	    (int64_t)c->dirty_mask, (int64_t)c->sealed_zero, (int64_t)c->dirty_zero};
 
-	bind_ints(st, 1, v, 8);
+	bind_ints(st, 1, v, 10);
 }
 
 static void

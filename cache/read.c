@@ -15,6 +15,41 @@
 
 #define SEND_SEGS 8u
 
+struct hole { /* what the owner said last about its base */
+	uint64_t off, end;
+	uint64_t want_end; /* how far anybody wants to know */
+	bool is_hole;
+};
+
+/* hole_at - one question per stretch, not per block. */
+static bool
+hole_at(const struct cache_file *f, uint64_t pos, uint64_t limit, struct hole *h)
+{
+	const struct cache_space *s = f->space;
+
+	if (s->ops->hole == NULL)
+		return false;
+	pos &= ~(uint64_t)(CACHE_BLOCK_SIZE - 1);
+	if (pos < h->off || pos >= h->end) {
+		h->off = pos;
+		h->end = max64(limit, pos + CACHE_BLOCK_SIZE);
+		h->is_hole = s->ops->hole(s->owner, f->owner, pos, &h->end);
+		CW_ASSERT(h->end > pos);
+	}
+	return h->is_hole;
+}
+
+bool
+cachei_hole(const struct cache_file *f, uint64_t off, uint64_t *end)
+{
+	const struct cache_space *s = f->space;
+
+	if (off >= f->base_limit)
+		return true;
+	*end = min64(*end, f->base_limit);
+	return s->ops->hole != NULL && s->ops->hole(s->owner, f->owner, off, end);
+}
+
 struct layer {	      /* where one byte comes from and how far that holds */
 	int32_t slot; /* NO_SLOT = zeros, or nowhere */
 	bool is_base; /* it is one of the base object: a buffer will do as well */
@@ -23,26 +58,27 @@ struct layer {	      /* where one byte comes from and how far that holds */
 
 static struct layer
 layer_at(const struct cache_file *f, const struct chunk *ch, uint64_t pos, uint64_t size,
-    unsigned int view)
+    unsigned int view, struct hole *h)
 {
 	uint64_t bit = 1ull << (pos >> CACHE_BLOCK_SHIFT & (CACHE_CHUNK_BLOCKS - 1));
 	uint64_t block_end = (pos | (CACHE_BLOCK_SIZE - 1)) + 1;
 	uint64_t base_limit = view == VIEW_SEALED ? f->seal_base_limit : f->base_limit;
 	uint64_t sealed_limit = view == VIEW_SEALED ? f->sealed_size : f->sealed_limit;
 	struct layer l = {NO_SLOT, false, block_end};
+	bool is_hole = false;
 
 	if (pos >= size) {
 		l.end = CACHE_LIMIT_NONE;
 		return l;
 	}
 	if (ch != NULL && view == VIEW_NOW && (ch->dirty & bit) != 0) {
-		l.slot = ch->dirty_slot;
+		l.slot = (ch->dirty_zero & bit) != 0 ? NO_SLOT : ch->dirty_slot;
 		l.end = min64(block_end, size);
 		return l;
 	}
 	if (ch != NULL && (ch->sealed & bit) != 0) {
 		if (pos < sealed_limit) {
-			l.slot = ch->sealed_slot;
+			l.slot = (ch->sealed_zero & bit) != 0 ? NO_SLOT : ch->sealed_slot;
 			l.end = min64(min64(block_end, sealed_limit), size);
 		}
 		return l;
@@ -51,7 +87,9 @@ layer_at(const struct cache_file *f, const struct chunk *ch, uint64_t pos, uint6
 		return l;
 	if (ch != NULL && (ch->clean & bit) != 0)
 		l.slot = ch->clean_slot;
-	l.is_base = true;
+	else if (hole_at(f, pos, min64(base_limit, h->want_end), h))
+		is_hole = true;
+	l.is_base = !is_hole;
 	l.end = min64(min64(block_end, base_limit), size);
 	return l;
 }
@@ -83,6 +121,7 @@ cachei_plan(const struct cache_file *f, uint64_t off, uint32_t len, uint64_t siz
 	uint64_t pos = off, end = off + len, buf_until = f->bufs == NULL ? CACHE_LIMIT_NONE : 0;
 	struct cache_buf *buf = NULL;
 	struct chunk *ch = NULL;
+	struct hole h = {.want_end = end};
 	uint32_t no = UINT32_MAX;
 
 	*nsegs = 0;
@@ -99,7 +138,7 @@ cachei_plan(const struct cache_file *f, uint64_t off, uint32_t len, uint64_t siz
 		}
 		if (pos >= buf_until)
 			buf = cachei_buf_find(f, pos, &buf_until);
-		l = layer_at(f, ch, pos, size, view);
+		l = layer_at(f, ch, pos, size, view, &h);
 		if (l.is_base && l.slot == NO_SLOT && buf == NULL) {
 			*miss = true;
 			break;

@@ -171,10 +171,10 @@ move_slot(struct chunk *ch, int32_t old, uint64_t mask)
 	cachei_slot_unref(s, old);
 	if (err == 0 && (ch->flags & CHUNK_DEAD) == 0 && ch->dirty_slot == old) {
 		ch->dirty_slot = fresh;
-		ch->dirty_unsynced = ch->dirty;
+		ch->dirty_unsynced = dirty_data(ch);
 	} else if (err == 0 && (ch->flags & CHUNK_DEAD) == 0 && ch->sealed_slot == old) {
 		ch->sealed_slot = fresh;
-		ch->sealed_unsynced = ch->sealed;
+		ch->sealed_unsynced = sealed_data(ch);
 	} else {
 		if (err == 0 && (ch->flags & CHUNK_DEAD) == 0 && ch->clean_slot == old)
 			cachei_chunk_drop_clean(ch); /* uploaded meanwhile: the bucket has it */
@@ -198,9 +198,9 @@ relocate_chunk(struct cache_space *s, struct chunk *ch)
 		pthread_cond_wait(&s->idle, &s->lock);
 	s->nidle_waiters--;
 	if ((ch->flags & CHUNK_DEAD) == 0 && ch->sealed_unsynced != 0)
-		err = move_slot(ch, ch->sealed_slot, ch->sealed);
+		err = move_slot(ch, ch->sealed_slot, sealed_data(ch));
 	if (err == 0 && (ch->flags & CHUNK_DEAD) == 0 && ch->dirty_unsynced != 0)
-		err = move_slot(ch, ch->dirty_slot, ch->dirty);
+		err = move_slot(ch, ch->dirty_slot, dirty_data(ch));
 	ch->flags &= (uint16_t)~CHUNK_HOLD;
 	if ((ch->flags & CHUNK_DEAD) == 0) {
 		if (err == 0 && (ch->flags & CHUNK_RELOC) != 0) {

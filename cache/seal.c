@@ -45,8 +45,7 @@ note_seal(struct cache_file *f, bool is_delete)
 static void
 flip(struct cache_file *f, uint64_t size)
 {
-	struct chunk *ch;
-	uint32_t pos = 0;
+	struct list *l;
 
 	CACHE_FAILPOINT("seal");
 	f->has_sealed = true;
@@ -55,18 +54,23 @@ flip(struct cache_file *f, uint64_t size)
 	note_seal(f, false);
 	if (f->space->ops->sealed != NULL)
 		f->space->ops->sealed(f->space->owner, f->owner);
-	while ((ch = cachei_chunk_next(f, &pos)) != NULL) {
-		uint64_t mask = ch->dirty, unsynced = ch->dirty_unsynced;
+	list_for_each(l, &f->active)
+	{
+		struct chunk *ch = container_of(l, struct chunk, active);
+		uint64_t mask = ch->dirty, zero = ch->dirty_zero, unsynced = ch->dirty_unsynced;
 
-		if (ch->dirty_slot == NO_SLOT)
-			continue;
-		CW_ASSERT(ch->sealed_slot == NO_SLOT);
-		cachei_chunk_set_dirty(ch, 0);
+		CW_ASSERT(ch->sealed_slot == NO_SLOT && ch->sealed == 0);
 		ch->sealed_slot = ch->dirty_slot;
 		ch->dirty_slot = NO_SLOT;
-		cachei_chunk_set_sealed(ch, mask);
-		ch->sealed_unsynced = unsynced;
 		ch->dirty_unsynced = 0;
+		cachei_chunk_set_sealed(ch, mask, zero);
+		ch->sealed_unsynced = unsynced;
+		cachei_chunk_set_dirty(ch, 0, 0);
+		if (f->space->is_pinned &&
+		    (ch->clean & mask) != 0) { /* settle.c writes there (C8) */
+			cachei_chunk_set_clean(ch, ch->clean & ~mask);
+			ch->clean_lazy &= ch->clean;
+		}
 		cachei_chunk_changed(ch, true);
 		cachei_chunk_check(ch);
 	}
@@ -198,30 +202,47 @@ keep_mask(uint32_t no, uint64_t limit)
 	    0, (uint32_t)(min64(limit - start, CACHE_CHUNK_SIZE) >> CACHE_BLOCK_SHIFT));
 }
 
+/* keep_clean - the old CLEAN slot stays; what of SEALED is not in it is refilled after it was un-named
+ * there (C3), or, in a pinned space, was settled before. locked */
+static void
+keep_clean(struct chunk *ch, int32_t sealed_slot, uint64_t sealed, uint64_t keep)
+{
+	struct cache_space *s = ch->file->space;
+
+	if (s->is_pinned)
+		keep |= sealed;
+	if (ch->clean_slot != NO_SLOT && keep != ch->clean) {
+		/* the row may go on naming what stays */
+		cachei_chunk_set_clean(ch, keep);
+		ch->clean_lazy &= keep;
+		cachei_chunk_changed(ch, true);
+	}
+	if (sealed_slot == NO_SLOT)
+		return;
+	if (!s->is_pinned)
+		cachei_refill(ch, sealed_slot, sealed & ~ch->fetching);
+	cachei_slot_free(s, sealed_slot);
+	cachei_chunk_changed(ch, true);
+}
+
 /* chunk_seal_done - SEALED becomes CLEAN; of two slots the one with more blocks stays. locked */
 static void
 chunk_seal_done(struct chunk *ch, uint64_t old_base_limit)
 {
 	struct cache_space *s = ch->file->space;
-	uint64_t sealed = ch->sealed, unsynced = ch->sealed_unsynced;
-	uint64_t keep = ch->clean & ~sealed & keep_mask(ch->no, old_base_limit);
+	uint64_t sealed = sealed_data(ch), unsynced = ch->sealed_unsynced;
+	uint64_t keep = ch->clean & ~ch->sealed & keep_mask(ch->no, old_base_limit);
 	int32_t slot = ch->sealed_slot;
 
-	cachei_chunk_set_sealed(ch, 0);
+	if (ch->sealed != 0)
+		cachei_chunk_changed(ch, true);
+	cachei_chunk_set_sealed(ch, 0, 0);
 	ch->sealed_unsynced = 0;
 	ch->sealed_slot = NO_SLOT;
-	if (slot == NO_SLOT || (sealed == 0 && keep != 0) || blocks_of(keep) > blocks_of(sealed)) {
-		/* the row may go on naming what stays; what goes is refilled after it was un-named (C3) */
-		if (ch->clean_slot != NO_SLOT && keep != ch->clean) {
-			cachei_chunk_set_clean(ch, keep);
-			ch->clean_lazy &= keep;
-			cachei_chunk_changed(ch, true);
-		}
-		if (slot != NO_SLOT) {
-			cachei_refill(ch, slot, sealed & ~ch->fetching);
-			cachei_slot_free(s, slot);
-			cachei_chunk_changed(ch, true);
-		}
+	ch->flags &= (uint16_t)~CHUNK_SETTLED;
+	if (slot == NO_SLOT || (sealed == 0 && keep != 0) ||
+	    (s->is_pinned ? keep != 0 : blocks_of(keep) > blocks_of(sealed))) {
+		keep_clean(ch, slot, sealed, keep);
 		return;
 	}
 	cachei_chunk_drop_clean(ch);
@@ -231,26 +252,56 @@ chunk_seal_done(struct chunk *ch, uint64_t old_base_limit)
 	ch->clean_lazy = unsynced;
 	list_add_tail(&s->lru, &ch->lru);
 	ch->flags |= CHUNK_REF;
-	cachei_chunk_changed(ch, true);
+}
+
+/* cut_clean - chunks without SEALED blocks: only those may have to change that lie where the old base
+ * ended, or, after a truncation, behind that. locked */
+static void
+cut_clean(struct cache_file *f, uint64_t old_base_limit)
+{
+	struct chunk *ch;
+	uint32_t pos = 0;
+
+	if (!f->has_cut_base) {
+		ch = cachei_chunk_find(f, (uint32_t)(old_base_limit >> CACHE_CHUNK_SHIFT));
+		if (ch != NULL && ch->sealed == 0) {
+			chunk_seal_done(ch, old_base_limit);
+			cachei_chunk_tidy(ch);
+		}
+		return;
+	}
+	while ((ch = cachei_chunk_next(f, &pos)) != NULL) {
+		if (ch->sealed != 0)
+			continue;
+		chunk_seal_done(ch, old_base_limit);
+		if (cachei_chunk_tidy(ch))
+			pos--;
+	}
+	f->has_cut_base = f->sealed_limit < f->sealed_size;
 }
 
 void
 cache_seal_done(struct cache_file *f)
 {
 	uint64_t old_base_limit = f->seal_base_limit;
-	struct chunk *ch;
-	uint32_t pos = 0;
+	struct list *l, *tmp;
 
 	CW_ASSERT(f->has_sealed && !f->seal_pending);
+	CW_ASSERT(cache_is_settled(f));
 	CACHE_FAILPOINT("seal-done");
 	f->base_gen++;
 	cachei_bufs_drop(f);
 	f->base_limit = f->sealed_limit;
 	note_seal(f, true);
-	while ((ch = cachei_chunk_next(f, &pos)) != NULL) {
+	cut_clean(f, old_base_limit);
+	list_for_each_safe(l, tmp, &f->active)
+	{
+		struct chunk *ch = container_of(l, struct chunk, active);
+
+		if (ch->sealed == 0)
+			continue;
 		chunk_seal_done(ch, old_base_limit);
-		if (cachei_chunk_tidy(ch))
-			pos--;
+		cachei_chunk_tidy(ch);
 	}
 	f->has_sealed = false;
 	f->sealed_limit = f->sealed_size = f->seal_base_limit = 0;

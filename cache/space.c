@@ -35,6 +35,12 @@ cache_space_id(const struct cache_space *s)
 	return s->id;
 }
 
+const char *
+cache_space_path(const struct cache_space *s)
+{
+	return s->path;
+}
+
 void
 cache_space_get_stats(struct cache_space *s, uint64_t *used_bytes, uint64_t *dirty_bytes)
 {
@@ -123,18 +129,21 @@ name_file(struct cache_space *s)
 	return err;
 }
 
-int
-cache_space_open(struct cache *c, uint32_t id, const struct cache_owner_ops *ops, void *owner,
-    struct cache_space **out)
+static int
+space_open(struct cache_space *s, const char *dir, struct cache_space **out)
 {
-	struct cache_space *s = space_new(c, id, ops, owner);
+	struct cache *c = s->cache;
+	uint32_t id = s->id;
 	bool is_new;
 	int64_t size;
-	int err;
+	int err = 0;
 
 	*out = NULL;
-	s->path = cachei_data_path(c, id, &is_new);
-	err = c->os->open(s->path, &s->file);
+	s->path = cachei_data_path(c, id, dir, &is_new);
+	if (is_new && dir != NULL)
+		err = osfile_mkdir_p(dir, 0700);
+	if (err == 0)
+		err = c->os->open(s->path, &s->file);
 	if (err == 0 && is_new)
 		err = name_file(s);
 	if (err == 0)
@@ -158,6 +167,23 @@ cache_space_open(struct cache *c, uint32_t id, const struct cache_owner_ops *ops
 	pthread_mutex_unlock(&c->spaces_lock);
 	*out = s;
 	return 0;
+}
+
+int
+cache_space_open(struct cache *c, uint32_t id, const struct cache_owner_ops *ops, void *owner,
+    struct cache_space **out)
+{
+	return space_open(space_new(c, id, ops, owner), NULL, out);
+}
+
+int
+cache_space_open_pinned(struct cache *c, uint32_t id, const char *dir,
+    const struct cache_owner_ops *ops, void *owner, struct cache_space **out)
+{
+	struct cache_space *s = space_new(c, id, ops, owner);
+
+	s->is_pinned = true;
+	return space_open(s, dir, out);
 }
 
 struct load {
@@ -198,7 +224,7 @@ note_dirty(struct load *ld, const struct chunk *ch)
 {
 	struct cache_file **files = ld->dirty.p;
 
-	if (ch->dirty != 0 && (ld->dirty.n == 0 || files[ld->dirty.n - 1] != ch->file))
+	if (dirty_data(ch) != 0 && (ld->dirty.n == 0 || files[ld->dirty.n - 1] != ch->file))
 		*(struct cache_file **)cachei_vec_push(&ld->dirty, sizeof(ch->file)) = ch->file;
 }
 
@@ -222,6 +248,26 @@ zero_tails(struct load *ld)
 	return err;
 }
 
+/* claim - the slot that a row names, if it names one. */
+static bool
+claim(struct cache_space *s, int64_t slot)
+{
+	return slot < 0 || cachei_slot_claim(s, (int32_t)slot) == 0;
+}
+
+/* note_cut - does the row name CLEAN blocks that are not whole below the base limit? */
+static void
+note_cut(struct cache_file *f, const struct index_chunk *row)
+{
+	uint64_t top;
+
+	if (row->clean_mask == 0)
+		return;
+	top = ((uint64_t)row->chunk_no << CACHE_CHUNK_SHIFT) +
+	      ((64 - (uint64_t)__builtin_clzll(row->clean_mask)) << CACHE_BLOCK_SHIFT);
+	f->has_cut_base |= top > f->base_limit;
+}
+
 static int
 load_chunk(void *arg, const struct index_chunk *row)
 {
@@ -229,6 +275,7 @@ load_chunk(void *arg, const struct index_chunk *row)
 	struct cache_space *s = ld->s;
 	struct cache_file *f = load_resolve(ld, row->file_id);
 	struct chunk_key *key;
+	uint64_t sealed, dirty;
 	struct chunk *ch;
 
 	if (f == NULL) {
@@ -238,20 +285,19 @@ load_chunk(void *arg, const struct index_chunk *row)
 		ld->norphans++;
 		return 0;
 	}
-	if (!row_ok(row->clean_slot, row->clean_mask) ||
-	    !row_ok(row->sealed_slot, row->sealed_mask) ||
-	    !row_ok(row->dirty_slot, row->dirty_mask) ||
-	    (row->sealed_mask != 0 && !f->has_sealed) ||
-	    (row->clean_mask != 0 && cachei_slot_claim(s, (int32_t)row->clean_slot) != 0) ||
-	    (row->sealed_mask != 0 && cachei_slot_claim(s, (int32_t)row->sealed_slot) != 0) ||
-	    (row->dirty_mask != 0 && cachei_slot_claim(s, (int32_t)row->dirty_slot) != 0)) {
+	sealed = row->sealed_mask & ~row->sealed_zero;
+	dirty = row->dirty_mask & ~row->dirty_zero;
+	if (!row_ok(row->clean_slot, row->clean_mask) || !row_ok(row->sealed_slot, sealed) ||
+	    !row_ok(row->dirty_slot, dirty) || (row->sealed_zero & ~row->sealed_mask) != 0 ||
+	    (row->dirty_zero & ~row->dirty_mask) != 0 ||
+	    (row->sealed_mask != 0 && !f->has_sealed) || !claim(s, row->clean_slot) ||
+	    !claim(s, row->sealed_slot) || !claim(s, row->dirty_slot)) {
 		log_err("cache.space", "bad-row", "space=%u file=%llu chunk=%u: run causeway check",
 		    s->id, (unsigned long long)row->file_id, row->chunk_no);
 		return -EUCLEAN;
 	}
 	if (!is_there(ld, row->clean_slot, row->clean_mask) ||
-	    !is_there(ld, row->sealed_slot, row->sealed_mask) ||
-	    !is_there(ld, row->dirty_slot, row->dirty_mask)) {
+	    !is_there(ld, row->sealed_slot, sealed) || !is_there(ld, row->dirty_slot, dirty)) {
 		log_err("cache.space", "data-file-short",
 		    "space=%u path=%s size=%llu file=%llu chunk=%u: the index names bytes behind "
 		    "the "
@@ -266,9 +312,10 @@ load_chunk(void *arg, const struct index_chunk *row)
 	ch->sealed_slot = (int32_t)row->sealed_slot;
 	ch->dirty_slot = (int32_t)row->dirty_slot;
 	cachei_chunk_set_clean(ch, row->clean_mask);
-	cachei_chunk_set_sealed(ch, row->sealed_mask);
-	cachei_chunk_set_dirty(ch, row->dirty_mask);
+	cachei_chunk_set_sealed(ch, row->sealed_mask, row->sealed_zero);
+	cachei_chunk_set_dirty(ch, row->dirty_mask, row->dirty_zero);
 	ch->clean_row = row->clean_mask;
+	note_cut(f, row);
 	note_dirty(ld, ch);
 	if (ch->clean_slot != NO_SLOT)
 		list_add_tail(&s->lru, &ch->lru);
@@ -366,7 +413,8 @@ detach(struct cache_space *s)
 		pthread_cond_wait(&c->spaces_cond, &c->spaces_lock);
 	pthread_mutex_unlock(&c->spaces_lock);
 	cachei_commit_leave(s);
-	c->clean_bytes -= (int64_t)s->clean_bytes;
+	if (!s->is_pinned)
+		c->clean_bytes -= (int64_t)s->clean_bytes;
 	c->dirty_bytes -= (int64_t)(s->dirty_bytes + s->sealed_bytes);
 }
 

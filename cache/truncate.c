@@ -20,7 +20,7 @@ cachei_zero_tail(struct cache_file *f, uint64_t size)
 	uint32_t in = (uint32_t)(size & (CACHE_BLOCK_SIZE - 1));
 	int err;
 
-	if (in == 0 || ch == NULL || (ch->dirty & bit) == 0)
+	if (in == 0 || ch == NULL || (dirty_data(ch) & bit) == 0)
 		return 0;
 	err = s->cache->os->pwrite(s->file, zeros, CACHE_BLOCK_SIZE - in,
 	    slot_off(ch->dirty_slot) + (size & (CACHE_CHUNK_SIZE - 1)));
@@ -48,7 +48,7 @@ cut_chunk(struct chunk *ch, uint64_t size)
 		keep = cachei_mask(
 		    0, (uint32_t)((size - start + CACHE_BLOCK_SIZE - 1) >> CACHE_BLOCK_SHIFT));
 	if ((ch->dirty & ~keep) != 0) {
-		cachei_chunk_set_dirty(ch, ch->dirty & keep);
+		cachei_chunk_set_dirty(ch, ch->dirty & keep, ch->dirty_zero & keep);
 		ch->dirty_unsynced &= keep;
 		cachei_chunk_changed(ch, true);
 	}
@@ -74,6 +74,7 @@ cache_truncate(struct cache_file *f, uint64_t old_size, uint64_t new_size)
 	err = cachei_zero_tail(f, new_size);
 	if (err != 0)
 		return err;
+	f->has_cut_base |= f->base_limit > new_size || f->has_sealed;
 	f->base_limit = min64(f->base_limit, new_size);
 	f->sealed_limit = min64(f->sealed_limit, new_size);
 	for (pos = 0; (ch = cachei_chunk_next(f, &pos)) != NULL;) {

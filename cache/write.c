@@ -8,6 +8,9 @@
  * the layers below.  While a block is being written for the first time it is `busy` and other writes
  * to it wait; that is the only exclusion there is, as concurrent writes to one place have no order.
  *
+ * A zero block has no bytes to be overwritten in place: it is written like one that is not DIRTY, with
+ * zeros as its old content.
+ *
  * The masks change when the bytes are in the page cache, in the same locked section in which the
  * owner updates size and times (written()), so every commit sees both or neither.
  */
@@ -28,7 +31,7 @@ struct edge { /* a block that is neither covered by the write nor DIRTY */
 
 struct part { /* what the write does to one chunk */
 	struct chunk *ch;
-	uint64_t fresh;	  /* blocks that become DIRTY */
+	uint64_t fresh;	  /* blocks that get DIRTY bytes which they have not */
 	uint64_t touched; /* all blocks it writes */
 	bool is_full;	  /* after it all of the chunk is DIRTY and un-synced */
 };
@@ -60,13 +63,13 @@ touched_mask(const struct plan *p, uint32_t i)
 	return cachei_mask(first, last - first + 1);
 }
 
-static bool
-is_dirty(const struct cache_file *f, uint64_t off)
+/* fill_mask - of the blocks touched those that a write stores into: CW_IO_FILL spares what is local. */
+static uint64_t
+fill_mask(const struct cw_io *io, const struct chunk *ch, uint64_t touched)
 {
-	const struct chunk *ch = cachei_chunk_find(f, (uint32_t)(off >> CACHE_CHUNK_SHIFT));
-
-	return ch != NULL &&
-	       (ch->dirty >> (off >> CACHE_BLOCK_SHIFT & (CACHE_CHUNK_BLOCKS - 1)) & 1) != 0;
+	if ((io->flags & CW_IO_FILL) == 0 || ch == NULL)
+		return touched;
+	return touched & ~(ch->dirty | ch->sealed | ch->clean);
 }
 
 /* edge_find - where the old content of the block at off is. result: 0, -EINPROGRESS: parked. locked */
@@ -78,9 +81,17 @@ edge_find(struct cw_io *io, struct edge *e, uint64_t off, struct list *fetches)
 	bool miss;
 	uint32_t n;
 
-	if (is_dirty(f, off))
+	const struct chunk *ch = cachei_chunk_find(f, (uint32_t)(off >> CACHE_CHUNK_SHIFT));
+	uint64_t bit = 1ull << (off >> CACHE_BLOCK_SHIFT & (CACHE_CHUNK_BLOCKS - 1));
+
+	if (ch != NULL && (dirty_data(ch) & bit) != 0)
 		return 0;
 	e->off = off;
+	if (ch != NULL && (ch->dirty_zero & bit) != 0) {
+		e->is_needed = e->is_zero = true;
+		e->nsegs = 0;
+		return 0;
+	}
 	n = cachei_plan(
 	    f, off, CACHE_BLOCK_SIZE, CACHE_LIMIT_NONE, VIEW_NO_DIRTY, segs, &e->nsegs, &miss);
 	if (miss) {
@@ -128,13 +139,13 @@ write_check(struct cw_io *io, struct plan *p, bool nowait, struct list *fetches)
 	}
 	for (uint32_t i = 0; i < p->nparts; i++) {
 		const struct chunk *ch = cachei_chunk_find(f, p->first_no + i);
-		uint64_t touched = touched_mask(p, i);
+		uint64_t touched = fill_mask(io, ch, touched_mask(p, i));
 
 		if (ch != NULL && ((ch->busy & touched) != 0 || (ch->flags & CHUNK_HOLD) != 0)) {
 			cachei_io_park(io, IO_WAIT_BLOCK);
 			return -EINPROGRESS;
 		}
-		fresh += blocks_of(touched & ~(ch == NULL ? 0 : ch->dirty));
+		fresh += blocks_of(touched & ~(ch == NULL ? 0 : dirty_data(ch)));
 	}
 	err = find_edges(io, p, fetches);
 	if (err != 0)
@@ -149,6 +160,8 @@ write_check(struct cw_io *io, struct plan *p, bool nowait, struct list *fetches)
 	if (fresh > 0 &&
 	    ((uint64_t)(c->dirty_bytes + c->reserved_bytes) + p->reserve_bytes > c->dirty_max ||
 		(uint64_t)(c->dirty_bytes + c->clean_bytes) > c->capacity + c->capacity / 20)) {
+		if ((io->flags & CW_IO_NO_PARK) != 0)
+			return -ERR_BACKPRESSURE;
 		cachei_space_wait(io, p->reserve_bytes);
 		return -EINPROGRESS;
 	}
@@ -174,8 +187,8 @@ write_begin(struct cw_io *io, struct plan *p)
 		struct chunk *ch = cachei_chunk_get(f, p->first_no + i);
 
 		pt->ch = ch;
-		pt->touched = touched_mask(p, i);
-		pt->fresh = pt->touched & ~ch->dirty;
+		pt->touched = fill_mask(io, ch, touched_mask(p, i));
+		pt->fresh = pt->touched & ~dirty_data(ch);
 		pt->is_full = false;
 		if (ch->dirty_slot == NO_SLOT)
 			ch->dirty_slot = cachei_slot_alloc(s, hint);
@@ -215,6 +228,28 @@ edge_write(struct cw_io *io, const struct plan *p, const struct edge *e, int32_t
 	    s->file, block, sizeof(block), slot_off(slot) + (e->off & (CACHE_CHUNK_SIZE - 1)));
 }
 
+/* part_fill - only the blocks of pt->touched, run by run. unlocked */
+static int
+part_fill(struct cw_io *io, const struct plan *p, uint32_t i, int32_t slot)
+{
+	struct cache_space *s = io->file->space;
+	uint64_t start = (uint64_t)(p->first_no + i) << CACHE_CHUNK_SHIFT,
+		 mask = p->parts[i].touched;
+	int err = 0;
+
+	while (mask != 0 && err == 0) {
+		uint32_t first = (uint32_t)__builtin_ctzll(mask), n = 0;
+		uint64_t in = (uint64_t)first << CACHE_BLOCK_SHIFT;
+
+		while (first + n < CACHE_CHUNK_BLOCKS && (mask >> (first + n) & 1) != 0)
+			n++;
+		mask &= ~cachei_mask(first, n);
+		err = s->cache->os->pwrite(s->file, (char *)io->buf + (start + in - p->off),
+		    (size_t)n << CACHE_BLOCK_SHIFT, slot_off(slot) + in);
+	}
+	return err;
+}
+
 static int
 part_write(struct cw_io *io, const struct plan *p, uint32_t i, int32_t slot)
 {
@@ -224,6 +259,8 @@ part_write(struct cw_io *io, const struct plan *p, uint32_t i, int32_t slot)
 	uint64_t n;
 	int err = 0;
 
+	if ((io->flags & CW_IO_FILL) != 0)
+		return part_fill(io, p, i, slot);
 	for (unsigned int k = 0; k < 2 && err == 0; k++) {
 		const struct edge *e = &p->edges[k];
 
@@ -258,7 +295,8 @@ write_end(struct cw_io *io, struct plan *p, int err)
 		ch->busy &= ~pt->fresh;
 		ch->nwriters--;
 		if (!is_dead && err == 0) {
-			cachei_chunk_set_dirty(ch, ch->dirty | pt->touched);
+			cachei_chunk_set_dirty(
+			    ch, ch->dirty | pt->touched, ch->dirty_zero & ~pt->touched);
 			ch->dirty_unsynced |= pt->touched;
 			if (p->sync_errors != s->sync_errors && (ch->flags & CHUNK_RELOC) == 0) {
 				ch->flags |=
@@ -431,6 +469,8 @@ cache_write(struct cw_io *io)
 		return -EFBIG;
 	if (io->len == 0)
 		return 0;
+	if ((io->flags & CW_IO_FILL) != 0 && ((io->off | io->len) & (CACHE_BLOCK_SIZE - 1)) != 0)
+		return -EINVAL;
 	io->result = 0;
 	cache_space_lock(s);
 	cachei_io_enter(io);

@@ -44,6 +44,10 @@ struct fx {
 	struct cache *cache;
 	struct cache_space *space;
 	struct fx_file files[FX_FILES];
+	bool
+	    is_volume; /* files of one size, holes in the base, no truncation; set by fx_new_volume */
+	bool may_lose_power; /* errors of what needs the disk are to be expected */
+	bool is_pinned;	     /* and all of it stays here: a fetch is a mistake */
 	struct fx_bytes
 	    versions[FX_VERSIONS]; /* the bucket, never forgets; never changes once set */
 	uint64_t nversions;
@@ -169,6 +173,28 @@ fx_release_fetches(struct fx *fx)
 		workq_submit(cache_workq(fx->cache), fx->held_work[--fx->nheld]);
 }
 
+/* fx_hole - is the base all zeros from off on? What volumes have: the bucket keeps no zeros. */
+static inline bool
+fx_hole(void *owner, void *file_owner, uint64_t off, uint64_t *end)
+{
+	static const unsigned char zeros[CACHE_BLOCK_SIZE];
+	const struct fx *fx = owner;
+	const struct fx_file *f = file_owner;
+	const struct fx_bytes *v = &fx->versions[f->version];
+	bool is_hole = false;
+
+	for (uint64_t at = off; at < *end; at += CACHE_BLOCK_SIZE) {
+		bool here = at >= v->len ||
+			    memcmp(v->p + at, zeros, min64(sizeof(zeros), v->len - at)) == 0;
+
+		if (at == off)
+			is_hole = here;
+		else if (here != is_hole)
+			*end = at;
+	}
+	return is_hole;
+}
+
 static inline void
 fx_sealed(void *owner, void *file_owner)
 {
@@ -186,6 +212,15 @@ static const struct cache_owner_ops fx_ops = {
     .collect = fx_collect,
     .collected = fx_collected,
     .fetch = fx_fetch,
+    .sealed = fx_sealed,
+    .verifier_changed = fx_verifier_changed,
+};
+
+static const struct cache_owner_ops fx_volume_ops = {
+    .collect = fx_collect,
+    .collected = fx_collected,
+    .fetch = fx_fetch,
+    .hole = fx_hole,
     .sealed = fx_sealed,
     .verifier_changed = fx_verifier_changed,
 };
@@ -226,12 +261,19 @@ fx_open(struct fx *fx)
 	if (err != 0)
 		print_error("cache_open: %s\n", text);
 	assert_int_equal(err, 0);
-	assert_int_equal(cache_space_open(fx->cache, 1, &fx_ops, fx, &fx->space), 0);
+	if (fx->is_pinned)
+		err =
+		    cache_space_open_pinned(fx->cache, 1, fx->dir, &fx_volume_ops, fx, &fx->space);
+	else
+		err = cache_space_open(
+		    fx->cache, 1, fx->is_volume ? &fx_volume_ops : &fx_ops, fx, &fx->space);
+	assert_int_equal(err, 0);
 	for (int i = 0; i < FX_FILES; i++) {
 		struct fx_file *f = &fx->files[i];
 
 		cache_file_init(&f->cf, fx->space, 100 + (uint64_t)i, f, 0);
-		f->size = f->version = f->sealed_version = 0;
+		f->size = fx->is_volume ? FX_MAX : 0;
+		f->version = f->sealed_version = 0;
 		f->is_changed = f->is_collecting = false;
 	}
 	assert_int_equal(index_each_node(cache_index(fx->cache), 1, fx_load_node, fx), 0);
@@ -247,10 +289,12 @@ fx_close(struct fx *fx)
 }
 
 static inline struct fx *
-fx_new(const struct osfile_ops *os, uint64_t capacity)
+fx_new_volume(const struct osfile_ops *os, uint64_t capacity, bool is_volume, bool is_pinned)
 {
 	struct fx *fx = xcalloc(1, sizeof(*fx));
 
+	fx->is_volume = is_volume;
+	fx->is_pinned = is_pinned;
 	snprintf(fx->dir, sizeof(fx->dir), "/tmp/cw-cache-test-XXXXXX");
 	assert_non_null(mkdtemp(fx->dir));
 	snprintf(fx->index_path, sizeof(fx->index_path), "%s/index.db", fx->dir);
@@ -266,6 +310,12 @@ fx_new(const struct osfile_ops *os, uint64_t capacity)
 		fx->files[i].oracle = xcalloc(1, FX_MAX);
 	fx_open(fx);
 	return fx;
+}
+
+static inline struct fx *
+fx_new(const struct osfile_ops *os, uint64_t capacity)
+{
+	return fx_new_volume(os, capacity, false, false);
 }
 
 static inline void

@@ -113,6 +113,24 @@ fx_fill(uint64_t *rnd, unsigned char *p, size_t len)
 		p[i] = (unsigned char)(tag + i / 61 + (i & 3));
 }
 
+/* fx_zero - whole blocks, in as many steps as it takes. */
+static inline void
+fx_zero(struct fx *fx, struct fx_file *f, uint64_t off, uint64_t len)
+{
+	struct cache_zero z = {.file = &f->cf, .off = off, .end = off + len};
+	int r;
+
+	do {
+		cache_space_lock(fx->space);
+		r = cache_zero(&z);
+		cache_space_unlock(fx->space);
+	} while (r == 1);
+	cache_zero_end(&z);
+	assert_int_equal(r, 0);
+	if (f->oracle != NULL)
+		memset(f->oracle + off, 0, len);
+}
+
 static inline void
 fx_truncate(struct fx *fx, struct fx_file *f, uint64_t size)
 {
@@ -182,12 +200,48 @@ fx_check_sealed(struct fx *fx, struct fx_file *f)
 static inline void
 fx_seal_done(struct fx *fx, struct fx_file *f)
 {
+	if (cache_settle(&f->cf) != 0) {
+		assert_true(fx->may_lose_power);
+		return;
+	}
 	cache_space_lock(fx->space);
+	assert_true(cache_is_settled(&f->cf));
 	cache_seal_done(&f->cf);
 	f->version = f->sealed_version;
 	f->is_changed = true;
 	cache_space_unlock(fx->space);
 	cache_mark(fx->space);
+}
+
+/* fx_check_runs - the sealed runs are exactly what differs from the base, and zeros are told apart. */
+static inline void
+fx_check_runs(struct fx *fx, struct fx_file *f)
+{
+	static const unsigned char zeros[CACHE_BLOCK_SIZE];
+	const struct fx_bytes *now = &fx->versions[f->sealed_version],
+			      *base = &fx->versions[f->version];
+	struct cache_run *runs;
+	uint64_t at = 0;
+	size_t n;
+
+	cache_sealed_runs(&f->cf, &runs, &n);
+	for (size_t i = 0; i <= n; i++) {
+		uint64_t off = i < n ? runs[i].off : now->len;
+
+		assert_true(off >= at && off % CACHE_BLOCK_SIZE == 0);
+		for (; at < off; at++) { /* between the runs it is as it was */
+			if (now->p[at] != (at < base->len ? base->p[at] : 0))
+				fail_msg(
+				    "byte %llu changed, but is not sealed", (unsigned long long)at);
+		}
+		if (i == n)
+			break;
+		for (; at < off + runs[i].len; at += CACHE_BLOCK_SIZE) {
+			if (runs[i].is_zero)
+				assert_memory_equal(now->p + at, zeros, CACHE_BLOCK_SIZE);
+		}
+	}
+	free(runs);
 }
 
 /* fx_check_clean - P2 in memory: every CLEAN block is the bucket's. */

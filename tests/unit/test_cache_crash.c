@@ -148,6 +148,8 @@ life_write(int i, uint64_t *rnd)
 
 	if (fx_random(rnd) % 3 == 0)
 		off = min64(f->size, REACH);
+	if (fx_now->is_volume && fx_random(rnd) % 2 == 0)
+		off &= ~511ull;
 	fx_fill(rnd, big, len);
 	/* the state after it may be found even if the cut comes in the middle */
 	memcpy(f->oracle + off, big, len);
@@ -163,6 +165,18 @@ life_truncate(int i, uint64_t *rnd)
 
 	fx_truncate(fx_now, f, size);
 	history_push(i, size);
+}
+
+static void
+life_zero(int i, uint64_t *rnd)
+{
+	struct fx_file *f = &fx_now->files[i];
+	uint64_t off = fx_random(rnd) % (REACH >> CACHE_BLOCK_SHIFT) << CACHE_BLOCK_SHIFT;
+	uint64_t len = (1 + fx_random(rnd) % 60) << CACHE_BLOCK_SHIFT;
+
+	memset(f->oracle + off, 0, len);
+	history_push(i, f->size);
+	fx_zero(fx_now, f, off, len);
 }
 
 static void
@@ -202,6 +216,8 @@ life_op(uint64_t *rnd)
 		life_commit();
 	else if (what < 60)
 		life_write(i, rnd);
+	else if (what < 67 && fx_now->is_volume)
+		life_zero(i, rnd);
 	else if (what < 67)
 		life_truncate(i, rnd);
 	else if (what < 77 && !f->cf.has_sealed)
@@ -210,7 +226,7 @@ life_op(uint64_t *rnd)
 		fx_seal_done(fx_now, f);
 	else if (what < 88)
 		cache_evict_all(fx_now->cache);
-	else if (what < 90)
+	else if (what < 90 && !fx_now->is_volume)
 		life_discard(i);
 	else
 		fx_read(f, fx_random(rnd) % REACH, 40000, big, 0);
@@ -251,16 +267,16 @@ next_life(int life)
 }
 
 static void
-every_promise_survives_power_cuts(void **state)
+run_lives(bool is_volume, bool is_pinned)
 {
 	const char *text = getenv("CW_SEED"), *lives_text = getenv("CW_LIVES");
 	uint64_t rnd = text != NULL ? strtoull(text, NULL, 0) : (uint64_t)time(NULL);
 	int lives = lives_text != NULL ? atoi(lives_text) : 60;
 
-	(void)state;
 	print_message("CW_SEED=%llu\n", (unsigned long long)rnd);
 	countdown = -1;
-	fx_now = fx_new(&osfile_crash, 64u << 20);
+	fx_now = fx_new_volume(&osfile_crash, 64u << 20, is_volume, is_pinned);
+	fx_now->may_lose_power = true;
 	fx_now->conf.flush_interval_ms = 5;
 	snprintf(cut_index, sizeof(cut_index), "%s/index-0.db", fx_now->dir);
 	cache_failpoint = at_failpoint;
@@ -277,6 +293,8 @@ every_promise_survives_power_cuts(void **state)
 		for (unsigned int k = 0; k < nops && !has_cut; k++)
 			life_op(&rnd);
 		next_life(life);
+		if (is_pinned)
+			assert_int_equal(fx_now->nfetches, 0);
 	}
 	cache_failpoint = NULL;
 	fx_close(fx_now);
@@ -287,11 +305,34 @@ every_promise_survives_power_cuts(void **state)
 	fx_free(fx_now);
 }
 
+static void
+every_promise_survives_power_cuts(void **state)
+{
+	(void)state;
+	run_lives(false, false);
+}
+
+static void
+zeros_and_holes_survive_power_cuts(void **state)
+{
+	(void)state;
+	run_lives(true, false);
+}
+
+static void
+a_pinned_space_survives_power_cuts_whole(void **state)
+{
+	(void)state;
+	run_lives(true, true);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_promise_survives_power_cuts),
+	    cmocka_unit_test(zeros_and_holes_survive_power_cuts),
+	    cmocka_unit_test(a_pinned_space_survives_power_cuts_whole),
 	};
 
 	cachei_big_fetch = 128u << 10; /* so that some are large, see buffer.c */

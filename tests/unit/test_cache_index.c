@@ -411,6 +411,51 @@ a_space_goes_with_all_its_rows(void **state)
 	index_close(ix);
 }
 
+static void
+sql(const char *path, const char *text)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void
+an_index_of_version_1_opens_and_keeps_its_rows(void **state)
+{
+	struct place *p = *state;
+	struct index_chunk c = {.file_id = 5,
+	    .chunk_no = 2,
+	    .space = 3,
+	    .clean_slot = 1,
+	    .clean_mask = 7,
+	    .sealed_slot = -1,
+	    .dirty_slot = 4,
+	    .dirty_mask = 8};
+	struct index_txn *t = index_txn_new();
+	struct index *ix = open_ok(p->path);
+
+	index_txn_put_chunk(t, &c);
+	assert_int_equal(index_apply(ix, t), 0);
+	index_txn_free(t);
+	index_close(ix);
+	sql(p->path, "ALTER TABLE chunk DROP COLUMN sealed_zero;"
+		     "ALTER TABLE chunk DROP COLUMN dirty_zero; PRAGMA user_version=1");
+	ix = open_ok(p->path);
+	assert_int_equal(index_each_chunk(ix, 3, same_chunk, &c), 0);
+	c.dirty_zero = 8;
+	c.dirty_slot = -1;
+	t = index_txn_new();
+	index_txn_put_chunk(t, &c);
+	assert_int_equal(index_apply(ix, t), 0);
+	index_txn_free(t);
+	index_close(ix);
+	ix = open_ok(p->path);
+	assert_int_equal(index_each_chunk(ix, 3, same_chunk, &c), 0);
+	index_close(ix);
+}
+
 int
 main(void)
 {
@@ -422,6 +467,8 @@ main(void)
 	    cmocka_unit_test_setup_teardown(replies_keep_the_newest_of_all_spaces, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		an_index_from_before_there_were_replies_gets_them, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		an_index_of_version_1_opens_and_keeps_its_rows, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		numbers_never_come_twice_even_after_a_crash, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_second_opener_is_refused, setup, teardown),

@@ -48,8 +48,73 @@ one_upload_step(struct fx *fx, struct fx_file *f, uint64_t *rnd)
 		fx_check_sealed(fx, f);
 	} else {
 		fx_check_sealed(fx, f);
+		if (fx->is_volume)
+			fx_check_runs(fx, f);
 		fx_seal_done(fx, f);
 	}
+}
+
+static void
+one_zero(struct fx *fx, struct fx_file *f, uint64_t *rnd)
+{
+	uint64_t off = fx_random(rnd) % (FX_MAX / CACHE_BLOCK_SIZE);
+	uint64_t n = 1 + fx_random(rnd) % (fx_random(rnd) % 4 == 0 ? 300 : 10);
+
+	n = min64(n, FX_MAX / CACHE_BLOCK_SIZE - off);
+	fx_zero(fx, f, off * CACHE_BLOCK_SIZE, n * CACHE_BLOCK_SIZE);
+}
+
+/* one_fill - what a copier does: it stores only where nothing is. */
+static void
+one_fill(struct fx *fx, struct fx_file *f, uint64_t *rnd)
+{
+	static unsigned char data[64 * CACHE_BLOCK_SIZE];
+	uint64_t off = fx_random(rnd) % (FX_MAX / CACHE_BLOCK_SIZE), n = 1 + fx_random(rnd) % 64,
+		 end;
+	struct fx_io fi;
+
+	n = min64(n, FX_MAX / CACHE_BLOCK_SIZE - off);
+	off *= CACHE_BLOCK_SIZE;
+	n *= CACHE_BLOCK_SIZE;
+	fx_fill(rnd, data, n);
+	cache_space_lock(fx->space);
+	for (uint64_t at = off; at < off + n; at += CACHE_BLOCK_SIZE) {
+		const struct chunk *ch =
+		    cachei_chunk_find(&f->cf, (uint32_t)(at >> CACHE_CHUNK_SHIFT));
+		unsigned int b = at >> CACHE_BLOCK_SHIFT & 63;
+
+		end = at + CACHE_BLOCK_SIZE;
+		if ((ch == NULL || ((ch->dirty | ch->sealed | ch->clean) >> b & 1) == 0))
+			memcpy(f->oracle + at, data + (at - off), end - at);
+	}
+	cache_space_unlock(fx->space);
+	fx_io_init(&fi, f, CW_IO_WRITE, off, (uint32_t)n, data);
+	fi.io.flags = CW_IO_FILL;
+	assert_int_equal(fx_io_wait(&fi, cache_write(&fi.io)), 0);
+}
+
+/* one_look - what is provisioned, and what is missing, is so. */
+static void
+one_look(struct fx *fx, struct fx_file *f, uint64_t *rnd)
+{
+	static const unsigned char zeros[CACHE_BLOCK_SIZE];
+	uint64_t off = fx_random(rnd) % (FX_MAX / CACHE_BLOCK_SIZE) * CACHE_BLOCK_SIZE, end, len;
+	bool has_data;
+
+	cache_space_lock(fx->space);
+	has_data = cache_provisioned(&f->cf, off, FX_MAX, &end);
+	assert_true(end > off && end <= FX_MAX && end % CACHE_BLOCK_SIZE == 0);
+	for (uint64_t at = off; !has_data && at < end; at += CACHE_BLOCK_SIZE)
+		assert_memory_equal(f->oracle + at, zeros, CACHE_BLOCK_SIZE);
+	if (has_data)
+		end = off;
+	for (off = 0; off < FX_MAX; off += len) {
+		if (!cache_missing(&f->cf, &off, FX_MAX, &len))
+			break;
+		assert_false(fx->is_pinned);
+		assert_true(len > 0 && off + len <= FX_MAX);
+	}
+	cache_space_unlock(fx->space);
 }
 
 static void
@@ -104,16 +169,46 @@ reopen(struct fx *fx)
 }
 
 static void
-run_model(const struct osfile_ops *os, uint64_t capacity, uint64_t seed, unsigned int nops)
+one_volume_op(struct fx *fx, struct fx_file *f, unsigned int what, uint64_t *rnd)
 {
-	struct fx *fx = fx_new(os, capacity);
+	if (what < 35)
+		one_write(fx, f, rnd);
+	else if (what < 50)
+		one_zero(fx, f, rnd);
+	else if (what < 53)
+		one_fill(fx, f, rnd);
+	else if (what < 68)
+		one_check(f, rnd);
+	else if (what < 72)
+		one_look(fx, f, rnd);
+	else if (what < 88)
+		one_upload_step(fx, f, rnd);
+	else if (what < 92)
+		assert_int_equal(cache_commit_sync(fx->space), 0);
+	else if (what < 95)
+		assert_int_equal(cache_evict_all(fx->cache), 0);
+	else if (what < 98)
+		check_all(fx);
+	else if (fx_random(rnd) % 4 == 0)
+		reopen(fx);
+	if (fx->is_pinned)
+		assert_int_equal(fx->nfetches, 0);
+}
+
+static void
+run_model(const struct osfile_ops *os, uint64_t capacity, uint64_t seed, unsigned int nops,
+    bool is_volume, bool is_pinned)
+{
+	struct fx *fx = fx_new_volume(os, capacity, is_volume, is_pinned);
 	uint64_t rnd = seed;
 
 	for (unsigned int i = 0; i < nops && fx->nversions < FX_VERSIONS - 2; i++) {
 		struct fx_file *f = &fx->files[fx_random(&rnd) % FX_FILES];
 		unsigned int what = (unsigned int)(fx_random(&rnd) % 100);
 
-		if (what < 40)
+		if (is_volume)
+			one_volume_op(fx, f, what, &rnd);
+		else if (what < 40)
 			one_write(fx, f, &rnd);
 		else if (what < 62)
 			one_check(f, &rnd);
@@ -160,7 +255,7 @@ static void
 random_operations_match_a_byte_array(void **state)
 {
 	(void)state;
-	run_model(&osfile_posix, 64u << 20, get_seed(), get_ops(3000));
+	run_model(&osfile_posix, 64u << 20, get_seed(), get_ops(3000), false, false);
 }
 
 static void
@@ -168,7 +263,22 @@ random_operations_match_in_a_cache_that_must_evict(void **state)
 {
 	(void)state;
 	/* dirty data may fill it: the six files have 9 MiB, two layers of them fit in dirty_max */
-	run_model(&osfile_crash, 26u << 20, get_seed() + 1, get_ops(3000));
+	run_model(&osfile_crash, 26u << 20, get_seed() + 1, get_ops(3000), false, false);
+}
+
+static void
+zeros_and_holes_match_in_a_cache_that_must_evict(void **state)
+{
+	(void)state;
+	run_model(&osfile_crash, 26u << 20, get_seed() + 2, get_ops(3000), true, false);
+}
+
+static void
+a_pinned_space_never_asks_the_bucket(void **state)
+{
+	(void)state;
+	/* its CLEAN data does not count: dirty_max has to hold two layers of 9 MiB */
+	run_model(&osfile_crash, 26u << 20, get_seed() + 3, get_ops(3000), true, true);
 }
 
 int
@@ -177,6 +287,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(random_operations_match_a_byte_array),
 	    cmocka_unit_test(random_operations_match_in_a_cache_that_must_evict),
+	    cmocka_unit_test(zeros_and_holes_match_in_a_cache_that_must_evict),
+	    cmocka_unit_test(a_pinned_space_never_asks_the_bucket),
 	};
 
 	cachei_big_fetch = 128u << 10; /* so that some are large, see buffer.c */

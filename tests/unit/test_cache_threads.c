@@ -9,6 +9,8 @@
 #include "tests/unit/cache_fixture.h"
 
 #define WRITERS 4
+#define OWN 131072u
+#define OWN_AT 786432u /* behind the stripes */
 #define STRIPE 150007u /* odd: stripes meet inside blocks */
 
 static struct fx *fx_now;
@@ -19,6 +21,7 @@ struct writer {
 	pthread_t thread;
 	int no;
 	unsigned char mine[2][STRIPE]; /* what my stripe of each file holds */
+	unsigned char blocks[OWN];     /* whole blocks of file 0 that nobody else touches */
 };
 
 static void
@@ -43,6 +46,34 @@ io_sync(
 	return err;
 }
 
+/* own_blocks - zero, write and read blocks of our own; a volume's range lock keeps others out so. */
+static void
+own_blocks(struct writer *w, uint64_t *rnd, unsigned char *got)
+{
+	struct fx_file *f = &fx_now->files[0];
+	uint32_t off = (uint32_t)(fx_random(rnd) % 32) * CACHE_BLOCK_SIZE;
+	uint32_t len = (uint32_t)min64((1 + fx_random(rnd) % 8) * CACHE_BLOCK_SIZE, OWN - off);
+	uint64_t base = OWN_AT + (uint64_t)w->no * OWN;
+	struct cache_zero z = {.file = &f->cf, .off = base + off, .end = base + off + len};
+	int r;
+
+	if (fx_random(rnd) % 2 == 0) {
+		fx_fill(rnd, w->blocks + off, len);
+		need(io_sync(f, CW_IO_WRITE, base + off, len, w->blocks + off, CW_IO_NOWAIT) == 0,
+		    "write of blocks failed");
+	} else {
+		do {
+			cache_space_lock(fx_now->space);
+			r = cache_zero(&z);
+			cache_space_unlock(fx_now->space);
+		} while (r != 0);
+		cache_zero_end(&z);
+		memset(w->blocks + off, 0, len);
+	}
+	need(io_sync(f, CW_IO_READ, base, OWN, got, 0) == 0, "read of blocks failed");
+	need(memcmp(got, w->blocks, OWN) == 0, "blocks of its own are not what a writer left");
+}
+
 static void *
 writer_main(void *arg)
 {
@@ -65,6 +96,8 @@ writer_main(void *arg)
 		    "read failed");
 		need(
 		    memcmp(got, w->mine[k] + off, len) == 0, "a writer does not see its own bytes");
+		if (fx_now->is_volume)
+			own_blocks(w, &rnd, got);
 		if (i % 16 == 0)
 			need(cache_commit_sync(fx_now->space) == 0, "commit failed");
 	}
@@ -108,7 +141,7 @@ seal_and_wait(struct fx_file *f)
 static void *
 uploader_main(void *arg)
 {
-	unsigned char *again = xmalloc(WRITERS * STRIPE);
+	unsigned char *again = xmalloc(FX_MAX);
 	unsigned int i = 0;
 
 	(void)arg;
@@ -126,7 +159,13 @@ uploader_main(void *arg)
 		need(io_sync(f, CW_IO_READ, 0, (uint32_t)v->len, again, CW_IO_SEALED) == 0,
 		    "sealed read");
 		need(memcmp(v->p, again, v->len) == 0, "a sealed moment changed");
-		cache_space_lock(fx_now->space);
+		do { /* a fetch may land in between */
+			need(cache_settle(&f->cf) == 0, "settling failed");
+			cache_space_lock(fx_now->space);
+			if (cache_is_settled(&f->cf))
+				break;
+			cache_space_unlock(fx_now->space);
+		} while (true);
 		cache_seal_done(&f->cf);
 		f->version = ++fx_now->nversions;
 		f->is_changed = true;
@@ -172,17 +211,39 @@ run_threads(void)
 }
 
 static void
-writers_uploads_evictions_and_commits_do_not_disturb_each_other(void **state)
+run_mode(bool is_volume, bool is_pinned)
 {
-	(void)state;
-	fx_now = fx_new(&osfile_crash, 64u << 20);
+	fx_now = fx_new_volume(&osfile_crash, 64u << 20, is_volume, is_pinned);
 	for (int i = 0; i < FX_FILES; i++) { /* the oracle is per thread here */
 		free(fx_now->files[i].oracle);
 		fx_now->files[i].oracle = NULL;
 	}
 	run_threads();
+	if (is_pinned)
+		assert_int_equal(fx_now->nfetches, 0);
 	fx_close(fx_now);
 	fx_free(fx_now);
+}
+
+static void
+writers_uploads_evictions_and_commits_do_not_disturb_each_other(void **state)
+{
+	(void)state;
+	run_mode(false, false);
+}
+
+static void
+nor_do_zeros(void **state)
+{
+	(void)state;
+	run_mode(true, false);
+}
+
+static void
+nor_in_a_pinned_space(void **state)
+{
+	(void)state;
+	run_mode(true, true);
 }
 
 int
@@ -190,6 +251,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(writers_uploads_evictions_and_commits_do_not_disturb_each_other),
+	    cmocka_unit_test(nor_do_zeros),
+	    cmocka_unit_test(nor_in_a_pinned_space),
 	};
 
 	if (getenv("CW_OPS") != NULL)
