@@ -78,11 +78,10 @@ edge_find(struct cw_io *io, struct edge *e, uint64_t off, struct list *fetches)
 {
 	struct cache_file *f = io->file;
 	struct segment segs[READ_SEGS];
-	bool miss;
-	uint32_t n;
-
 	const struct chunk *ch = cachei_chunk_find(f, (uint32_t)(off >> CACHE_CHUNK_SHIFT));
 	uint64_t bit = 1ull << (off >> CACHE_BLOCK_SHIFT & (CACHE_CHUNK_BLOCKS - 1));
+	bool miss;
+	uint32_t n;
 
 	if (ch != NULL && (dirty_data(ch) & bit) != 0)
 		return 0;

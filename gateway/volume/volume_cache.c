@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * volume_cache.c - what a volume does for the cache: rows for a commit, holes and bytes of its base.
+ *
+ * The base is the remote image at the committed epoch.  While an image is being taken over, what the
+ * copier has not reached yet is the image's: no hole, read from the image, and never CLEAN.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/volume/volume_int.h"
+
+static void
+volume_collect(void *owner, struct index_txn *txn)
+{
+	struct cw_volume *v = owner;
+
+	v->collect_seq = v->change_seq;
+	if (!v->is_row_changed)
+		return;
+	v->is_row_changed = false;
+	v->is_row_collecting = true;
+	volume_row_collect(v, txn);
+}
+
+static void
+volume_collected(void *owner, int err)
+{
+	struct cw_volume *v = owner;
+
+	cache_space_lock(v->space);
+	if (err < 0 && v->is_row_collecting)
+		v->is_row_changed = true;
+	v->is_row_collecting = false;
+	if (err == 0)
+		v->synced_seq = v->collect_seq;
+	cache_space_unlock(v->space);
+}
+
+bool
+volume_uncopied(const struct cw_volume *v, uint64_t off, uint64_t *end)
+{
+	const struct volume_row *r = &v->row;
+
+	if (r->image_path == NULL)
+		return false;
+	if (off < r->image_copied) {
+		if (*end > r->image_copied)
+			*end = r->image_copied;
+		return false;
+	}
+	for (unsigned int i = 0; i < r->nskips; i++) {
+		if (off >= r->skips[i].end)
+			continue;
+		if (off >= r->skips[i].off) {
+			if (*end > r->skips[i].end)
+				*end = r->skips[i].end;
+			return false;
+		}
+		if (*end > r->skips[i].off)
+			*end = r->skips[i].off;
+		break;
+	}
+	return true;
+}
+
+static bool
+volume_hole(void *owner, void *file_owner, uint64_t off, uint64_t *end)
+{
+	struct cw_volume *v = owner;
+	struct vol_remote *remote = v->remote;
+
+	(void)file_owner;
+	if (volume_uncopied(v, off, end))
+		return false;
+	if (remote != NULL)
+		return vol_remote_hole(remote, off, end);
+	/* Not opened yet. What was made empty is empty, and what is complete here has nothing elsewhere;
+	 * of all else we do not know. */
+	return (!v->row.is_created &&
+		   (v->row.source == CW_SOURCE_EMPTY || v->row.source == CW_SOURCE_IMAGE)) ||
+	       (v->conf.mode == CW_VOLUME_STORED && v->row.is_complete);
+}
+
+/* fetch_error - what a reader hears. Whatever may get better is "ask again". */
+static int
+fetch_error(int err)
+{
+	switch (err) {
+	case 0:
+	case -ERR_CHECKSUM:
+	case -EIO:
+		return err;
+	default:
+		return -ERR_OFFLINE;
+	}
+}
+
+static void
+fetch_done(void *arg, int result)
+{
+	cache_fetch_done(arg, fetch_error(result));
+}
+
+static void
+volume_fetch(
+    void *owner, void *file_owner, uint64_t off, uint32_t len, void *buf, struct cache_fetch *f)
+{
+	struct cw_volume *v = owner;
+	struct vol_remote *remote = v->remote;
+	uint64_t end = off + len;
+	bool is_image;
+
+	(void)file_owner;
+	cache_space_lock(v->space);
+	is_image = volume_uncopied(v, off, &end);
+	cache_space_unlock(v->space);
+	if (is_image)
+		volume_image_fetch(v, off, len, buf, f);
+	else if (remote == NULL)
+		cache_fetch_done(f, -ERR_OFFLINE);
+	else
+		vol_remote_fetch(remote, off, len, buf, fetch_done, f);
+}
+
+/* volume_sealed - the moment has come: the row says which epoch it will be. locked */
+static void
+volume_sealed(void *owner, void *file_owner)
+{
+	struct cw_volume *v = owner;
+
+	(void)file_owner;
+	v->row.sealed_epoch = v->row.committed_epoch + 1;
+	v->row.sealed_time_ns = clock_real_ns();
+	v->dirty_since_ns = 0;
+	v->is_seal_kicked = false;
+	volume_row_changed(v);
+}
+
+static void
+volume_verifier_changed(void *owner)
+{
+	struct cw_volume *v = owner;
+
+	/* who waits for a SYNC gets the error; the data is written anew and stays */
+	log_warn("volume", "sync-failed", "volume=%s", v->conf.id);
+}
+
+void
+volume_changed(struct cw_volume *v)
+{
+	v->change_seq++;
+	if (v->dirty_since_ns == 0) {
+		v->dirty_since_ns = clock_real_ns();
+		volume_kick(v);
+	}
+	if (!v->is_seal_kicked && v->file.dirty_bytes >= v->conf.seal_bytes) {
+		v->is_seal_kicked = true;
+		volume_kick(v);
+	}
+}
+
+const struct cache_owner_ops volume_cache_ops = {
+    .collect = volume_collect,
+    .collected = volume_collected,
+    .fetch = volume_fetch,
+    .hole = volume_hole,
+    .sealed = volume_sealed,
+    .verifier_changed = volume_verifier_changed,
+};

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * volume_store.c - the door between a volume and its store: the store behind it may be replaced, or shut.
+ *
+ * Requests go through without any other lock of the volume, so the store cannot just be closed under
+ * them.  Closing one ends what is under way with -ECANCELED; who asked tries again later.
+ */
+#include <stdlib.h>
+
+#include "gateway/volume/volume_int.h"
+
+struct door {
+	struct objstore pub;
+	pthread_rwlock_t lock;	/* read: a request is being handed over */
+	struct objstore *store; /* NULL: shut */
+	struct workq *wq;
+	char *label;
+};
+
+struct refusal {
+	struct work work;
+	struct objstore_req *req;
+};
+
+static void
+refuse(struct work *w)
+{
+	struct refusal *r = container_of(w, struct refusal, work);
+	struct objstore_req *req = r->req;
+
+	free(r);
+	req->result = -ECANCELED;
+	req->done(req);
+}
+
+static void
+door_submit(struct objstore *s, struct objstore_req *req)
+{
+	struct door *d = container_of(s, struct door, pub);
+	struct refusal *r = NULL;
+
+	pthread_rwlock_rdlock(&d->lock);
+	if (d->store != NULL)
+		objstore_submit(d->store, req);
+	else
+		r = xcalloc(1, sizeof(*r));
+	pthread_rwlock_unlock(&d->lock);
+	if (r == NULL)
+		return;
+	r->work.fn = refuse; /* done() is never called on the submitter's stack */
+	r->req = req;
+	workq_submit(d->wq, &r->work);
+}
+
+void
+volume_door_replace(struct objstore *door, struct objstore *store)
+{
+	struct door *d = container_of(door, struct door, pub);
+	struct objstore *old;
+
+	pthread_rwlock_wrlock(&d->lock);
+	old = d->store;
+	d->store = store;
+	pthread_rwlock_unlock(&d->lock);
+	if (old != NULL)
+		old->ops->close(old);
+}
+
+static void
+door_close(struct objstore *s)
+{
+	struct door *d = container_of(s, struct door, pub);
+
+	volume_door_replace(s, NULL);
+	pthread_rwlock_destroy(&d->lock);
+	free(d->label);
+	free(d);
+}
+
+struct objstore *
+volume_door_new(struct objstore *store, struct workq *wq)
+{
+	static const struct objstore_ops ops = {.submit = door_submit, .close = door_close};
+	struct door *d = xcalloc(1, sizeof(*d));
+
+	d->pub = *store;
+	d->pub.ops = &ops;
+	d->pub.label = d->label = xstrdup(store->label != NULL ? store->label : "");
+	d->store = store;
+	d->wq = wq;
+	pthread_rwlock_init(&d->lock, NULL);
+	return &d->pub;
+}
