@@ -15,6 +15,7 @@ LIBS_base := $(shell pkg-config --libs libcrypto 2>/dev/null) -lpthread
 LIBS_s3 := $(shell pkg-config --libs libcurl libxml-2.0 jansson 2>/dev/null)
 LIBS_cache := $(shell pkg-config --libs sqlite3 2>/dev/null)
 LIBS_gateway := $(shell pkg-config --libs jansson libmicrohttpd libseccomp libzstd 2>/dev/null) -linih
+LIBS_zstd := $(shell pkg-config --libs libzstd 2>/dev/null)
 LIBS_nfs :=
 LIBS_fuse := $(shell pkg-config --libs fuse3 2>/dev/null)
 
@@ -46,6 +47,9 @@ SRC_scsi := $(wildcard frontends/scsi/*.c)
 SRC_iscsi := $(wildcard frontends/iscsi/*.c)
 SRC_s3d := $(wildcard s3/server/*.c)
 SRC_cli := $(wildcard gateway/cli/*.c)
+# what reads volumes without a gateway: it cannot link more than the decoders and the S3 client
+SRC_export := $(wildcard gateway/export/*.c) $(patsubst %,gateway/volume/vol_%.c,format frame map image ckpt json \
+	store replay extract)
 LAYERS := base s3 cache gateway api nfs fuse scsi iscsi s3d
 
 obj = $(patsubst %.c,$(O)/%.o,$(1))
@@ -74,7 +78,7 @@ L_api := $(L_gateway)
 L_s3d := -linih $(shell pkg-config --libs libmicrohttpd jansson 2>/dev/null) $(L_s3)
 L_all := $(LIBS_nfs) $(LIBS_fuse) $(L_gateway)
 
-PROGRAMS := $(O)/causewayd $(O)/causeway $(O)/causeway-s3d
+PROGRAMS := $(O)/causewayd $(O)/causeway $(O)/causeway-s3d $(O)/causeway-export
 
 all: $(PROGRAMS) ## build the programs into build/$(BUILD)
 
@@ -93,6 +97,8 @@ $(O)/causewayd: $(O)/gateway/main.o $(O)/gateway/engine.o $(A_all)
 	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ $^ $(L_all)
 $(O)/causeway: $(call obj,$(SRC_cli)) $(A_gateway)
 	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ $^ $(L_gateway) $(LIBS_fuse)
+$(O)/causeway-export: $(call obj,$(SRC_export)) $(A_s3)
+	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ $^ $(L_s3) $(LIBS_zstd)
 $(O)/causeway-s3d: $(A_s3d)
 	@echo "  LD $@"; $(CC) $(LDFLAGS) -o $@ -Wl,--whole-archive $(LIB_s3d) -Wl,--no-whole-archive $(A_s3) $(L_s3d)
 
@@ -205,10 +211,12 @@ bench: deps-bench ## benchmarks with their peers, medians and spread
 # --- install -------------------------------------------------------------------------------------
 install: ## install binaries, man pages and the systemd unit: DESTDIR= PREFIX=
 	@$(MAKE) --no-print-directory -j2 BUILD=release all
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man5 \
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+	  $(DESTDIR)$(PREFIX)/share/man/man5 \
 	  $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 build/release/causewayd build/release/causeway-s3d $(DESTDIR)$(PREFIX)/sbin
-	install -m 755 build/release/causeway $(DESTDIR)$(PREFIX)/bin
+	install -m 755 build/release/causeway build/release/causeway-export $(DESTDIR)$(PREFIX)/bin
+	install -m 644 gateway/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 gateway/man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 644 gateway/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
 	sed 's|@PREFIX@|$(PREFIX)|g' gateway/causewayd.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/causewayd.service

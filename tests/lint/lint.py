@@ -15,8 +15,10 @@ LAYERS = {
     "s3/": ["gateway/base/"],
     "s3/server/": ["s3/", "gateway/base/"],
     "cache/": ["gateway/base/"],
-    "gateway/": ["cache/", "s3/", "gateway/base/"],
-    "gateway/api/": ["gateway/", "cache/", "s3/", "gateway/base/"],
+    "gateway/": ["gateway/volume/", "cache/", "s3/", "gateway/base/"],
+    "gateway/api/": ["gateway/", "gateway/volume/", "cache/", "s3/", "gateway/base/"],
+    "gateway/volume/": ["gateway/", "cache/", "s3/", "gateway/base/"],
+    "gateway/export/": ["gateway/volume/", "s3/", "gateway/base/"],
     "gateway/cli/": ["gateway/", "cache/", "s3/", "gateway/base/"],
     "frontends/nfs/": ["gateway/", "gateway/base/"],
     "frontends/fuse/": ["gateway/", "gateway/base/"],
@@ -29,6 +31,7 @@ EXTRA = {
     "gateway/main.c": ["frontends/nfs/nfs.h", "frontends/fuse/cwfuse.h", "gateway/api/api.h"],
 }
 ONLY_IN = {
+    "zstd.h": r"gateway/volume/vol_frame\.c$",
     "sqlite3.h": r"cache/index\w*\.[ch]$",
     "curl/curl.h": r"(s3/s3_\w+|gateway/cli/\w+)\.[ch]$",
     "fuse_lowlevel.h": r"frontends/fuse/.*",
@@ -126,7 +129,7 @@ def main():
             r = subprocess.run(["bash", "-n", path], capture_output=True, text=True)
             if r.returncode != 0:
                 problems.append(r.stderr.strip())
-        if re.match(r"gateway/man/.*\.[58]$", path):
+        if re.match(r"gateway/man/.*\.[158]$", path):
             r = subprocess.run(["mandoc", "-Tlint", "-Wwarning", path], capture_output=True, text=True)
             if r.stdout.strip():
                 problems.append(r.stdout.strip())
