@@ -151,9 +151,8 @@ void voli_want(const struct vol_remote *r, const struct vol_piece *p, struct vol
  * wants valid until then */
 void voli_read(struct vol_remote *r, struct objstore *store, struct vol_want *wants, size_t n,
     void (*done)(void *arg, int result), void *arg);
-/* voli_reader_get, _put - the threads that decode, shared by all volumes. */
-void voli_reader_get(void);
-void voli_reader_put(void);
+/* voli_reader_start - the threads that decode, shared by all volumes; started once. */
+void voli_reader_start(void);
 int voli_read_wait(struct vol_remote *r, struct vol_want *wants, size_t n) CW_MUST_CHECK;
 
 /* --- checkpoints and garbage (vol_remote_gc.c, vol_remote_compact.c) -------------------------------- */

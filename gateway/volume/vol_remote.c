@@ -76,7 +76,7 @@ voli_new(const struct vol_remote_conf *c)
 	pthread_cond_init(&r->idle, NULL);
 	vol_image_init(&r->im, r->info.uuid);
 	r->map_time_ns = clock_real_ns();
-	voli_reader_get();
+	voli_reader_start();
 	return r;
 }
 
@@ -85,7 +85,6 @@ voli_free(struct vol_remote *r)
 {
 	if (r == NULL)
 		return;
-	voli_reader_put();
 	voli_local_close(r);
 	voli_done_with(r);
 	voli_moved_free(r);

@@ -175,6 +175,7 @@ struct send_slot {
 	size_t cap;
 	size_t part;
 	bool is_busy;
+	bool is_put; /* came to its end; the worker has not noted it yet */
 };
 
 struct sender {
@@ -249,7 +250,7 @@ sent(struct objstore_req *req)
 	slot_free_body(slot);
 	pthread_mutex_lock(&s->lock);
 	if (req->result == 0)
-		s->p->parts[slot->part].is_put = true;
+		slot->is_put = true; /* the parts are the worker's: it may be moving them */
 	else if (s->err == 0)
 		s->err = req->result;
 	slot->is_busy = false;
@@ -258,7 +259,8 @@ sent(struct objstore_req *req)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* wait_below - until fewer than n parts are under way. result: the first error so far */
+/* wait_below - until fewer than n parts are under way; note which came to their end.
+ * result: the first error so far */
 static int
 wait_below(struct sender *s, unsigned int n)
 {
@@ -267,6 +269,11 @@ wait_below(struct sender *s, unsigned int n)
 	pthread_mutex_lock(&s->lock);
 	while (s->busy >= n)
 		pthread_cond_wait(&s->cond, &s->lock);
+	for (unsigned int i = 0; i < s->nslots; i++) {
+		if (s->slots[i].is_put)
+			s->p->parts[s->slots[i].part].is_put = true;
+		s->slots[i].is_put = false;
+	}
 	err = s->err;
 	pthread_mutex_unlock(&s->lock);
 	return err;

@@ -20,32 +20,20 @@
 #define HOLE_PIECES 256u
 #define TRIES 3u
 
-static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct workq *pool;
-static unsigned int pool_users;
+static pthread_once_t pool_once = PTHREAD_ONCE_INIT;
+static struct workq
+    *pool; /* lives as long as the process: a store's thread may be about to wake it */
 
-void
-voli_reader_get(void)
+static void
+pool_start(void)
 {
-	pthread_mutex_lock(&pool_lock);
-	if (pool_users++ == 0)
-		CW_ASSERT(workq_new("volread", DECODERS, &pool) == 0);
-	pthread_mutex_unlock(&pool_lock);
+	CW_ASSERT(workq_new("volread", DECODERS, &pool) == 0);
 }
 
 void
-voli_reader_put(void)
+voli_reader_start(void)
 {
-	struct workq *q = NULL;
-
-	pthread_mutex_lock(&pool_lock);
-	if (--pool_users == 0) {
-		q = pool;
-		pool = NULL;
-	}
-	pthread_mutex_unlock(&pool_lock);
-	if (q != NULL)
-		workq_free(q);
+	CW_ASSERT(pthread_once(&pool_once, pool_start) == 0);
 }
 
 /* ---- one GET ---- */
