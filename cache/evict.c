@@ -212,7 +212,8 @@ cachei_evict_bite(struct cache *c)
 	int err = 0, r;
 
 	while ((s = cachei_space_next(c, &id)) != NULL) {
-		freed += (int64_t)evict_from(s, EVICT_BITE, true);
+		if (!s->is_pinned)
+			freed += (int64_t)evict_from(s, EVICT_BITE, true);
 		r = cache_commit_sync(s); /* also what earlier, failed rounds left to be un-named */
 		if (r == 0) {
 			cachei_slot_punch(s, PUNCH_MAX);

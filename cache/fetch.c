@@ -455,7 +455,6 @@ fetch_land(struct work *w)
 		cache_space_unlock(s);
 		cachei_evict_kick(c);
 		return;
-		return;
 	}
 	if (!land_begin(ft)) {
 		cache_space_unlock(s);
