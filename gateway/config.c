@@ -16,11 +16,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/base/digest.h"
 #include "gateway/base/log.h"
 #include "gateway/base/osfile.h"
 #include "gateway/base/strbuf.h"
 
-enum key_type { KEY_STR, KEY_PATH, KEY_ADDR, KEY_BOOL, KEY_NUM, KEY_SIZE, KEY_ACCOUNT, KEY_LEVEL };
+enum key_type {
+	KEY_STR,
+	KEY_PATH,
+	KEY_ADDR,
+	KEY_ADDRS,
+	KEY_BOOL,
+	KEY_NUM,
+	KEY_SIZE,
+	KEY_ACCOUNT,
+	KEY_LEVEL,
+	KEY_PREFIX
+};
 
 struct key {
 	const char *section, *name;
@@ -32,6 +44,7 @@ struct key {
 #define AT(field) offsetof(struct cw_config, field)
 #define CRED(field) offsetof(struct config_cred, field)
 #define NUM_MAX 1000000000ull
+#define KEY_FILE_MAX 4096
 
 static const struct key keys[] = {
     {"gateway", "home", KEY_STR, AT(home), 0, 0},
@@ -67,6 +80,20 @@ static const struct key keys[] = {
     {"sync", "early_parts", KEY_BOOL, AT(sync_early_parts), 0, 0},
     {"sync", "upload_threads", KEY_NUM, AT(sync_upload_threads), 0, 256},
     {"fuse", "socket", KEY_PATH, AT(fuse_socket), 0, 0},
+    {"iscsi", "listen", KEY_ADDRS, AT(iscsi_listen), 0, 0},
+    {"iscsi", "naming_authority", KEY_STR, AT(iscsi_naming_authority), 0, 0},
+    {"iscsi", "any_interface", KEY_BOOL, AT(iscsi_any_interface), 0, 0},
+    {"iscsi", "loops", KEY_NUM, AT(iscsi_loops), 0, 64},
+    {"iscsi", "spin_us", KEY_NUM, AT(iscsi_spin_us), 0, 1000},
+    {"iscsi", "max_connections", KEY_NUM, AT(iscsi_max_connections), 0, 65536},
+    {"volumes", "bucket", KEY_STR, AT(volumes_bucket), 0, 0},
+    {"volumes", "prefix", KEY_PREFIX, AT(volumes_prefix), 0, 0},
+    {"volumes", "credentials", KEY_STR, AT(volumes_credentials), 0, 0},
+    {"volumes", "key", KEY_STR, AT(volumes_key), 0, 0},
+    {"volumes", "compression", KEY_BOOL, AT(volumes_is_compressed), 0, 0},
+    {"volumes", "recovery_keep_s", KEY_NUM, AT(volumes_recovery_keep_s), 0, NUM_MAX},
+    {"volumes", "seal_interval_ms", KEY_NUM, AT(volumes_seal_interval_ms), 0, 86400000},
+    {"volumes", "seal_bytes", KEY_SIZE, AT(volumes_seal_bytes), 0, 1ull << 40},
     {"credentials", "source", KEY_STR, CRED(cred.source), 0, 0},
     {"credentials", "access_key", KEY_STR, CRED(cred.access_key), 0, 0},
     {"credentials", "secret_key", KEY_STR, CRED(cred.secret_key), 0, 0},
@@ -199,6 +226,30 @@ is_address(const char *v)
 	return digits > 0 && port <= 65535;
 }
 
+int
+config_each_address(const char *list, int (*fn)(void *, const char *), void *arg)
+{
+	static const char between[] = ", \t";
+	int r = 0;
+
+	while (r == 0 && list != NULL && *(list += strspn(list, between)) != '\0') {
+		size_t n = strcspn(list, between);
+		char *one = xstrndup(list, n);
+
+		r = fn(arg, one);
+		free(one);
+		list += n;
+	}
+	return r;
+}
+
+static int
+refuse_no_address(void *arg, const char *address)
+{
+	(void)arg;
+	return is_address(address) ? 0 : -EINVAL;
+}
+
 static bool
 is_account(const char *v)
 {
@@ -242,6 +293,22 @@ set_key(struct parser *p, const struct key *k, void *base, const char *value)
 	case KEY_ADDR:
 		if (value[0] != '\0' && !is_address(value)) {
 			fail(p, "%s = %s: not an address:port", k->name, value);
+			return;
+		}
+		set_string(field, value);
+		return;
+	case KEY_ADDRS:
+		if (config_each_address(value, refuse_no_address, NULL) != 0) {
+			fail(p, "%s = %s: not address:port, or several with commas between them",
+			    k->name, value);
+			return;
+		}
+		set_string(field, value);
+		return;
+	case KEY_PREFIX:
+		if (value[0] == '/' || (value[0] != '\0' && value[strlen(value) - 1] != '/')) {
+			fail(p, "%s = %s: a prefix ends in '/' and does not begin with it", k->name,
+			    value);
 			return;
 		}
 		set_string(field, value);
@@ -316,6 +383,48 @@ add_disk(struct parser *p, const char *name, const char *dir)
 	c->disks[c->ndisks++].dir = xstrdup(dir);
 }
 
+/* disk_size.NAME = SIZE; the disk stands above it. */
+static void
+set_disk_size(struct parser *p, const char *name, const char *value)
+{
+	struct cw_config *c = p->conf;
+	uint64_t v;
+
+	for (size_t i = 0; i < c->ndisks; i++) {
+		if (strcmp(c->disks[i].name, name) != 0)
+			continue;
+		if (config_parse_size(value, &v) < 0 || v < 1ull << 30 || v % (1ull << 30) != 0)
+			fail(p, "disk_size.%s = %s: not a number of whole GiB, such as 10G", name,
+			    value);
+		else
+			c->disks[i].size_bytes = v;
+		return;
+	}
+	fail(p, "disk_size.%s stands before disk.%s", name, name);
+}
+
+/* [keys] NAME = BASE64, or file:PATH of a file that holds that. */
+static void
+add_key(struct parser *p, const char *name, const char *text)
+{
+	struct cw_config *c = p->conf;
+
+	if (!is_name(name, 32)) {
+		fail(p, "a key's name is 1 to 32 letters, digits, '.', '_' or '-'");
+		return;
+	}
+	if (config_key_by_name(c, name) != NULL) {
+		fail(p, "key %s stands twice", name);
+		return;
+	}
+	if (c->nkeys == CONFIG_KEYS_MAX) {
+		fail(p, "more than %d keys", CONFIG_KEYS_MAX);
+		return;
+	}
+	c->keys[c->nkeys].name = xstrdup(name);
+	c->keys[c->nkeys++].text = xstrdup(text);
+}
+
 /* The entry of `credentials "NAME"`, made when its first key is seen. */
 static struct config_cred *
 cred_section(struct parser *p, const char *section)
@@ -352,6 +461,8 @@ cred_section(struct parser *p, const char *section)
 static bool
 is_known_section(const char *name)
 {
+	if (strcmp(name, "keys") == 0)
+		return true;
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		if (strcmp(keys[i].section, name) == 0)
 			return true;
@@ -375,6 +486,14 @@ handle(void *arg, const char *section, const char *name, const char *value)
 	}
 	if (strcmp(section, "cache") == 0 && strncmp(name, "disk.", 5) == 0) {
 		add_disk(p, name + 5, value);
+		return !p->failed;
+	}
+	if (strcmp(section, "cache") == 0 && strncmp(name, "disk_size.", 10) == 0) {
+		set_disk_size(p, name + 10, value);
+		return !p->failed;
+	}
+	if (strcmp(section, "keys") == 0) {
+		add_key(p, name, value);
 		return !p->failed;
 	}
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -438,6 +557,68 @@ check_creds(struct parser *p)
 	}
 }
 
+/* The bytes of a key. What stands in a file is read with the configuration, so a start without it fails. */
+static void
+read_key(struct parser *p, struct config_key *k)
+{
+	char *path = NULL, *text = NULL;
+	uint8_t bytes[CONFIG_KEY_LEN + 1];
+	size_t len;
+	int r = 0;
+
+	if (strncmp(k->text, "file:", 5) == 0) {
+		path = xstrdup(k->text + 5);
+		resolve(&path, p->conf->home);
+		r = osfile_read_all(path, KEY_FILE_MAX, &text, &len);
+		if (r < 0)
+			fail(p, "key %s: %s: %s", k->name, path, err_str(r));
+		else
+			text[strcspn(text, " \t\r\n")] = '\0';
+	}
+	if (r == 0 && digest_base64_decode(text != NULL ? text : k->text, bytes, sizeof(bytes)) !=
+			  CONFIG_KEY_LEN)
+		fail(p, "key %s: not %d bytes in base64", k->name, CONFIG_KEY_LEN);
+	else if (r == 0)
+		memcpy(k->key, bytes, CONFIG_KEY_LEN);
+	explicit_bzero(bytes, sizeof(bytes));
+	if (text != NULL)
+		explicit_bzero(text, strlen(text));
+	free(text);
+	free(path);
+}
+
+/* "iqn.1997-05.com.amazon": RFC 7143, 4.2.7.4 */
+static bool
+is_naming_authority(const char *s)
+{
+	unsigned int year, month;
+	int n = 0;
+
+	return sscanf(s, "iqn.%4u-%2u.%n", &year, &month, &n) == 2 && n == 12 && month >= 1 &&
+	       month <= 12 && s[12] != '\0' && strlen(s) <= 100 &&
+	       strspn(s + 12, "abcdefghijklmnopqrstuvwxyz0123456789.-") == strlen(s + 12);
+}
+
+static void
+finish_volumes(struct parser *p)
+{
+	struct cw_config *c = p->conf;
+
+	set_default(&c->iscsi_naming_authority, "iqn.1997-05.com.amazon");
+	set_default(&c->volumes_prefix, "");
+	if (!is_naming_authority(c->iscsi_naming_authority))
+		fail(p,
+		    "[iscsi] naming_authority = %s: not of the form iqn.YYYY-MM.reversed.domain",
+		    c->iscsi_naming_authority);
+	for (size_t i = 0; i < c->nkeys && !p->failed; i++)
+		read_key(p, &c->keys[i]);
+	if (c->volumes_key != NULL && config_key_by_name(c, c->volumes_key) == NULL)
+		fail(p, "[volumes] key = %s: [keys] has no such name", c->volumes_key);
+	if (c->volumes_credentials != NULL &&
+	    config_cred_by_name(c, c->volumes_credentials) == NULL)
+		fail(p, "[volumes] credentials = %s: no such section", c->volumes_credentials);
+}
+
 /* Defaults, absolute paths, and what only shows when all keys are known. */
 static void
 finish(struct parser *p, const char *base_dir)
@@ -467,6 +648,7 @@ finish(struct parser *p, const char *base_dir)
 	    strncmp(c->s3_endpoint, "https://", 8) != 0)
 		fail(p, "[s3] endpoint = %s: must begin with http:// or https://", c->s3_endpoint);
 	check_creds(p);
+	finish_volumes(p);
 }
 
 int
@@ -482,6 +664,7 @@ config_parse(
 	out->is_sandboxed = true;
 	out->nfs_rpcbind = true;
 	out->sync_early_parts = true;
+	out->volumes_is_compressed = true;
 	out->cache_capacity_bytes = 64ull << 30;
 	if (strlen(text) > CONFIG_FILE_MAX) {
 		fail(&p, "larger than %u bytes", CONFIG_FILE_MAX);
@@ -541,7 +724,8 @@ config_free(struct cw_config *c)
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		const struct key *k = &keys[i];
 		bool is_string = k->type == KEY_STR || k->type == KEY_PATH || k->type == KEY_ADDR ||
-				 k->type == KEY_ACCOUNT || k->type == KEY_LEVEL;
+				 k->type == KEY_ACCOUNT || k->type == KEY_LEVEL ||
+				 k->type == KEY_ADDRS || k->type == KEY_PREFIX;
 
 		if (!is_string)
 			continue;
@@ -558,6 +742,12 @@ config_free(struct cw_config *c)
 		free(c->disks[i].name);
 		free(c->disks[i].dir);
 	}
+	for (size_t i = 0; i < c->nkeys; i++) {
+		free(c->keys[i].name);
+		explicit_bzero(c->keys[i].text, strlen(c->keys[i].text));
+		free(c->keys[i].text);
+	}
+	explicit_bzero(c->keys, sizeof(c->keys));
 	memset(c, 0, sizeof(*c));
 }
 
@@ -567,8 +757,25 @@ config_cred_for_role(const struct cw_config *c, const char *role_arn)
 	for (size_t i = 0; role_arn != NULL && i < c->ncreds; i++)
 		if (c->creds[i].role_arn != NULL && strcmp(c->creds[i].role_arn, role_arn) == 0)
 			return &c->creds[i];
+	return config_cred_by_name(c, NULL);
+}
+
+const struct config_cred *
+config_cred_by_name(const struct cw_config *c, const char *name)
+{
+	if (name == NULL || name[0] == '\0')
+		name = "default";
 	for (size_t i = 0; i < c->ncreds; i++)
-		if (strcmp(c->creds[i].name, "default") == 0)
+		if (strcmp(c->creds[i].name, name) == 0)
 			return &c->creds[i];
+	return NULL;
+}
+
+const struct config_key *
+config_key_by_name(const struct cw_config *c, const char *name)
+{
+	for (size_t i = 0; i < c->nkeys; i++)
+		if (strcmp(c->keys[i].name, name) == 0)
+			return &c->keys[i];
 	return NULL;
 }

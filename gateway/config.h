@@ -17,12 +17,21 @@
 
 #define CONFIG_DISKS_MAX 32
 #define CONFIG_CREDS_MAX 64
+#define CONFIG_KEYS_MAX 64
+#define CONFIG_KEY_LEN 32 /* AES-256 */
 #define CONFIG_FILE_MAX (1u << 20)
 #define CONFIG_LINE_MAX 4096
 
 struct config_disk { /* a directory offered as a disk (ListLocalDisks) */
 	char *name;
 	char *dir;
+	uint64_t size_bytes; /* disk_size.NAME; 0 = the file system's */
+};
+
+struct config_key { /* [keys]: what a KMSKey names */
+	char *name;
+	char *text; /* as it stands there: base64, or "file:PATH" */
+	uint8_t key[CONFIG_KEY_LEN];
 };
 
 struct config_cred { /* one [credentials "NAME"] section */
@@ -62,6 +71,18 @@ struct cw_config { /* strings owned; paths absolute or relative to home, resolve
 	uint64_t sync_settle_ms, sync_max_age_ms, sync_upload_threads;
 	/* [fuse] */
 	char *fuse_socket; /* NULL = no FUSE */
+	/* [iscsi] */
+	char *iscsi_listen; /* addresses, separated by commas; NULL = no iSCSI */
+	char *iscsi_naming_authority;
+	bool iscsi_any_interface;
+	uint64_t iscsi_loops, iscsi_spin_us, iscsi_max_connections;
+	/* [volumes] */
+	char *volumes_bucket, *volumes_prefix, *volumes_credentials, *volumes_key;
+	bool volumes_is_compressed;
+	uint64_t volumes_recovery_keep_s, volumes_seal_interval_ms, volumes_seal_bytes;
+	/* [keys] */
+	struct config_key keys[CONFIG_KEYS_MAX];
+	size_t nkeys;
 };
 
 /* config_parse - read text as a configuration.
@@ -86,5 +107,14 @@ int config_parse_size(const char *text, uint64_t *out) CW_MUST_CHECK;
 /* config_cred_for_role - the section whose role_arn is this one, else "default".
  * result: borrowed; NULL when neither exists */
 const struct config_cred *config_cred_for_role(const struct cw_config *c, const char *role_arn);
+/* config_cred_by_name - NULL or "" means "default". result: borrowed; NULL when there is none */
+const struct config_cred *config_cred_by_name(const struct cw_config *c, const char *name);
+
+/* config_key_by_name - result: borrowed; NULL when there is none */
+const struct config_key *config_key_by_name(const struct cw_config *c, const char *name);
+
+/* config_each_address - call fn for each "address:port" of a list such as iscsi_listen.
+ * result: 0, or the first that fn returned which is not 0 */
+int config_each_address(const char *list, int (*fn)(void *arg, const char *address), void *arg);
 
 #endif

@@ -101,6 +101,55 @@ mistakes_are_named_with_their_line(void **state)
 	refused(longline, "line 1: line is longer");
 }
 
+static int
+count_address(void *arg, const char *address)
+{
+	unsigned int *n = arg;
+
+	return strncmp(address, "127.0.0.", 8) == 0 && ++*n == 0;
+}
+
+static void
+volumes_and_their_keys(void **state)
+{
+	struct cw_config c;
+	char err[512];
+	unsigned int n = 0;
+	const char *text =
+	    "[cache]\ndisk.a = a\ndisk.b = b\ndisk_size.b = 10G\n"
+	    "[iscsi]\nlisten = 127.0.0.1:3260, 127.0.0.2:3260\nany_interface = yes\n"
+	    "naming_authority = iqn.2026-11.org.example.storage\n"
+	    "[volumes]\nbucket = v\nprefix = p/\nkey = k1\ncompression = no\nseal_bytes = 4M\n"
+	    "[keys]\nk1 = AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+
+	(void)state;
+	if (config_parse(text, "/base", &c, err, sizeof(err)) != 0)
+		fail_msg("%s", err);
+	assert_int_equal(config_each_address(c.iscsi_listen, count_address, &n), 0);
+	assert_int_equal(n, 2);
+	assert_true(c.iscsi_any_interface && !c.volumes_is_compressed);
+	assert_true(c.disks[1].size_bytes == 10ull << 30 && c.volumes_seal_bytes == 4ull << 20);
+	assert_int_equal(config_key_by_name(&c, "k1")->key[31], 31);
+	assert_null(config_key_by_name(&c, "k2"));
+	config_free(&c);
+	assert_int_equal(config_parse("", "/base", &c, err, sizeof(err)), 0);
+	assert_null(c.iscsi_listen);
+	assert_string_equal(c.iscsi_naming_authority, "iqn.1997-05.com.amazon");
+	assert_true(c.volumes_is_compressed);
+	config_free(&c);
+	refused("[iscsi]\nlisten = 127.0.0.1:3260, 3261\n", "not address:port");
+	refused("[iscsi]\nnaming_authority = com.example\n", "iqn.YYYY-MM");
+	refused("[iscsi]\nnaming_authority = iqn.2026-13.org.example\n", "iqn.YYYY-MM");
+	refused("[volumes]\nprefix = /x/\n", "line 2: prefix = /x/");
+	refused("[volumes]\nprefix = x\n", "ends in '/'");
+	refused("[volumes]\nkey = none\n", "no such name");
+	refused("[volumes]\ncredentials = none\n", "no such section");
+	refused("[keys]\nk = c2hvcnQ=\n", "key k: not 32 bytes in base64");
+	refused("[keys]\nk = file:/nonexistent/key\n", "/nonexistent/key: No such file");
+	refused("[cache]\ndisk_size.a = 10G\ndisk.a = a\n", "stands before");
+	refused("[cache]\ndisk.a = a\ndisk_size.a = 10M\n", "whole GiB");
+}
+
 static void
 sizes_take_binary_suffixes(void **state)
 {
@@ -127,6 +176,7 @@ main(void)
 	    cmocka_unit_test(empty_file_has_usable_defaults),
 	    cmocka_unit_test(every_kind_of_key_is_taken),
 	    cmocka_unit_test(mistakes_are_named_with_their_line),
+	    cmocka_unit_test(volumes_and_their_keys),
 	    cmocka_unit_test(sizes_take_binary_suffixes),
 	};
 
