@@ -68,4 +68,21 @@ json_t *controli_share_detail(const struct share_names *n, json_t *json);
 void controli_submit(
     struct control *c, const char *id, void (*fn)(struct control *c, const char *id));
 
+/* --- stores (control_store.c) -------------------------------------------------------------------- */
+struct store_wish { /* strings borrowed for the call */
+	const char *bucket, *label;
+	const char *endpoint, *region;	/* NULL or "" = as [s3] says */
+	const struct config_cred *cred; /* NULL = source "auto" */
+	bool requester_pays;
+};
+/* controli_store_new - a store made of [s3] and what is wished. locked; no network I/O */
+int controli_store_new(struct control *c, const struct store_wish *w, struct objstore **out,
+    char *err_text, size_t err_cap) CW_MUST_CHECK;
+/* controli_store_ask - one request to a store of its own, which goes with it (taken).  A store that does
+ * not answer keeps nobody from stopping.
+ * args:   timeout_ms 0 = the store's own patience
+ * result: req->result, -ECANCELED when it was given up. unlocked */
+int controli_store_ask(
+    struct control *c, struct objstore *store, struct objstore_req *req, uint64_t timeout_ms);
+
 #endif

@@ -21,7 +21,6 @@
 #include "gateway/base/strbuf.h"
 #include "gateway/control_int.h"
 
-#define PROBE_LOOK_NS 200000000 /* while an answer is waited for */
 #define PROBE_AGAIN_MS 3000
 
 static void probe(struct control *c, const char *id);
@@ -179,43 +178,24 @@ controli_share_event(void *arg, struct cw_share *share, const char *type, const 
 
 /* --- the store of a share ------------------------------------------------------------------------ */
 
-/* For [s3], [credentials] and the row; locked. The strings borrow from conf and row. */
+/* For the row; locked. */
 static int
 make_store(struct control *c, const json_t *row, const struct cw_share_conf *sc,
     struct objstore **out, char *err_text, size_t err_cap)
 {
-	const struct cw_config *conf = c->conf;
-	const struct config_cred *cred =
-	    config_cred_for_role(conf, controli_row_string(row, "Role"));
 	const char *dns = controli_row_string(row, "VPCEndpointDNSName");
-	const char *region = controli_row_string(row, "BucketRegion");
 	char *endpoint = dns[0] != '\0' ? xasprintf("https://%s", dns) : NULL;
 	char *label = xasprintf("share=\"%s\"", sc->name);
-	char automatic[] = "auto";
-	struct s3_store_conf s3 = {
-	    .endpoint = endpoint != NULL ? endpoint : conf->s3_endpoint,
-	    .region = region[0] != '\0' ? (char *)region : conf->s3_region,
+	struct store_wish w = {
 	    .bucket = sc->bucket,
-	    .path_style = conf->s3_path_style,
-	    .ca_file = conf->s3_ca_file,
-	    .proxy = conf->s3_proxy,
-	    .insecure_tls = conf->s3_insecure_tls,
+	    .endpoint = endpoint,
+	    .region = controli_row_string(row, "BucketRegion"),
+	    .label = label,
+	    .cred = config_cred_for_role(c->conf, controli_row_string(row, "Role")),
 	    .requester_pays = sc->requester_pays,
-	    .sse_c_key_base64 = conf->s3_sse_c_key,
-	    .max_connections = (unsigned int)conf->s3_max_connections,
-	    .max_tries = (unsigned int)conf->s3_max_tries,
-	    .timeout_s = (unsigned int)conf->s3_timeout_s,
-	    .metrics_label = label,
 	};
-	int r;
+	int r = controli_store_new(c, &w, out, err_text, err_cap);
 
-	if (cred != NULL)
-		s3.cred = cred->cred;
-	else
-		s3.cred.source = automatic;
-	if (s3.max_connections == 0)
-		s3.max_connections = (unsigned int)conf->sync_upload_threads;
-	r = objstore_s3_new(c->s3, &s3, out, err_text, err_cap);
 	free(endpoint);
 	free(label);
 	return r;
@@ -315,61 +295,6 @@ explain(struct control *c, const struct control_share *s, int err, const char *c
 		    code[0] != '\0' ? ": " : "", code);
 }
 
-struct probe_wait {
-	pthread_mutex_t mutex;
-	pthread_cond_t cond;
-	bool is_done;
-};
-
-static void
-probe_done(struct objstore_req *req)
-{
-	struct probe_wait *w = req->ctx;
-
-	pthread_mutex_lock(&w->mutex);
-	w->is_done = true;
-	pthread_cond_signal(&w->cond);
-	pthread_mutex_unlock(&w->mutex);
-}
-
-static bool
-is_closing(struct control *c)
-{
-	bool r;
-
-	control_lock(c);
-	r = c->closing;
-	control_unlock(c);
-	return r;
-}
-
-/* probe_call - one request to a store of its own, which goes with it; a store that does not answer keeps
- * nobody from stopping. */
-static int
-probe_call(struct control *c, struct objstore *store, struct objstore_req *req)
-{
-	struct probe_wait w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
-	struct timespec until;
-	bool is_done = false;
-
-	req->done = probe_done;
-	req->ctx = &w;
-	objstore_submit(store, req);
-	while (!is_done && !is_closing(c)) {
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += PROBE_LOOK_NS;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
-		pthread_mutex_lock(&w.mutex);
-		if (!w.is_done)
-			(void)pthread_cond_timedwait(&w.cond, &w.mutex, &until);
-		is_done = w.is_done;
-		pthread_mutex_unlock(&w.mutex);
-	}
-	store->ops->close(store); /* ends it, should it still be under way */
-	return req->result;
-}
-
 /* Work queue, unlocked. */
 static void
 probe(struct control *c, const char *id)
@@ -386,7 +311,7 @@ probe(struct control *c, const char *id)
 		r = make_store_of(c, s, &store, text, sizeof(text));
 	control_unlock(c);
 	if (store != NULL) {
-		r = probe_call(c, store, &req);
+		r = controli_store_ask(c, store, &req, 0);
 		snprintf(code, sizeof(code), "%s", req.error_code);
 		objstore_req_clear(&req);
 	}
