@@ -11,7 +11,7 @@
 #include "gateway/base/digest.h"
 #include "gateway/base/log.h"
 #include "gateway/base/strbuf.h"
-#include "gateway/control_int.h"
+#include "gateway/control_volume_int.h"
 
 int
 control_fail(struct control_error *e, const char *code, const char *fmt, ...)
@@ -119,6 +119,7 @@ destroy(struct control *c)
 	controli_promises_free(c);
 	state_close(c->state);
 	json_decref(c->disks);
+	pthread_cond_destroy(&c->clock_cond);
 	pthread_mutex_destroy(&c->promises_lock);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -139,6 +140,9 @@ control_open(const struct cw_config *conf, struct cache *cache, struct s3_client
 	pthread_mutex_init(&c->lock, NULL);
 	list_init(&c->gateways);
 	list_init(&c->shares);
+	list_init(&c->volumes);
+	list_init(&c->snapshots);
+	pthread_cond_init(&c->clock_cond, NULL);
 	list_init(&c->promises);
 	pthread_mutex_init(&c->promises_lock, NULL);
 	r = state_open(cache, &c->state);
@@ -156,12 +160,19 @@ control_open(const struct cw_config *conf, struct cache *cache, struct s3_client
 	if (r == 0)
 		r = controli_shares_load(c);
 	if (r == 0)
+		r = controli_snapshots_load(c);
+	if (r == 0)
+		r = controli_volumes_load(c);
+	if (r == 0)
 		r = controli_notify_load(c);
 	control_unlock(c);
+	if (r == 0)
+		r = controli_clock_start(c);
 	if (r < 0) {
 		snprintf(err_text, err_cap, "cannot read or write the gateway's state in %s: %s",
 		    conf->cache_index, err_str(r));
 		controli_shares_close(c);
+		controli_volumes_close(c);
 		if (c->workq != NULL)
 			workq_free(c->workq);
 		destroy(c);
@@ -179,7 +190,9 @@ control_close(struct control *c)
 	control_lock(c);
 	c->closing = true;
 	control_unlock(c);
+	controli_clock_stop(c);
 	controli_shares_close(c);
+	controli_volumes_close(c);
 	workq_free(c->workq);
 	if (state_put(c->state, "appliance", "running", NULL) < 0)
 		log_warn("gateway.control", "stop-not-marked",
@@ -193,6 +206,7 @@ control_reload(struct control *c, const struct cw_config *conf)
 	control_lock(c);
 	c->conf = conf;
 	controli_shares_reload(c);
+	controli_volumes_reload(c);
 	control_unlock(c);
 }
 

@@ -129,18 +129,29 @@ int control_location_parse(
     const char *arn, char **bucket, char **prefix, char *err_text, size_t err_cap) CW_MUST_CHECK;
 
 /* --- disks (control_disk.c); locked -------------------------------------------------------------- */
-/* control_disk_each - every directory that the configuration offers. owner is NULL or a gateway id */
+enum control_disk_use { DISK_FREE, DISK_CACHE, DISK_BUFFER, DISK_WORKING, DISK_STORED };
 struct control_disk {
 	char id[CONTROL_UUID_LEN];
-	const char *name, *dir, *owner;
-	bool is_present;
+	const char *name, *dir;
+	enum control_disk_use use;
+	const char *owner;	/* gateway id; NULL: free */
+	const char *volume_arn; /* DISK_STORED */
+	const char *target_arn;
+	bool is_present, is_first; /* first: it holds the cache, so it can hold no volume */
 	uint64_t size_bytes;
 };
+/* control_disk_each - every directory that the configuration offers. */
 void control_disk_each(
     struct control *c, void (*fn)(void *arg, const struct control_disk *d), void *arg);
-/* control_disk_allocate - give a disk to a gateway's cache. result: 0 or -EINVAL with e */
-int control_disk_allocate(struct control *c, struct control_gateway *g, const char *disk_id,
+/* control_disk_find - the disk with this id. result: 0 or -EINVAL with e (DiskDoesNotExist) */
+int control_disk_find(struct control *c, const char *disk_id, struct control_disk *out,
     struct control_error *e) CW_MUST_CHECK;
+/* control_disk_allocate - give a disk to a gateway, as cache, upload buffer or working storage.
+ * result: 0 or -EINVAL with e */
+int control_disk_allocate(struct control *c, struct control_gateway *g, const char *disk_id,
+    enum control_disk_use use, struct control_error *e) CW_MUST_CHECK;
+/* control_disk_has - has the gateway a disk for this use? */
+bool control_disk_has(struct control *c, const char *gateway_arn, enum control_disk_use use);
 /* control_disk_release - a deleted gateway's disks are free again. */
 int control_disk_release(struct control *c, const char *gateway_id) CW_MUST_CHECK;
 

@@ -25,8 +25,12 @@ struct control {
 	uint64_t started_ms;
 	uint32_t next_space_id;
 	bool closing;
-	struct list gateways, shares;
-	json_t *disks; /* name -> gateway id */
+	struct list gateways, shares, volumes, snapshots;
+	bool is_deleting_snapshot; /* one at a time: control_snapshot.c */
+	pthread_t clock;	   /* control_schedule.c */
+	pthread_cond_t clock_cond;
+	bool has_clock;
+	json_t *disks; /* name -> gateway id (cache), or {"Gateway","Use"} */
 	/* Promises of a share to call back. A share that closes forgets them, so they are kept here.
 	 * The lock is a leaf: callbacks come on threads of the shares'. */
 	pthread_mutex_t promises_lock;
@@ -52,6 +56,9 @@ int controli_gateways_load(struct control *c);
 int controli_shares_load(struct control *c);
 void controli_shares_close(struct control *c);
 void controli_shares_reload(struct control *c); /* locked */
+int controli_volumes_load(struct control *c);
+void controli_volumes_close(struct control *c);
+void controli_volumes_reload(struct control *c); /* locked */
 int controli_disks_load(struct control *c);
 int controli_notify_load(struct control *c);
 /* controli_promise_new - on the list until controli_promise_free(). any lock state */

@@ -20,7 +20,6 @@
 #define SKEW_S 900
 #define KEYS_MAX 256
 #define CREDENTIALS_MAX 65536
-#define SERVICE "storagegateway"
 
 struct api_auth {
 	pthread_mutex_t lock;
@@ -182,14 +181,14 @@ api_auth_free(struct api_auth *a)
 }
 
 int
-api_auth_check(
-    struct api_auth *a, const struct api_request *r, int64_t now_s, struct control_error *e)
+api_auth_check(struct api_auth *a, const struct api_request *r, const char *service, int64_t now_s,
+    struct control_error *e)
 {
 	int result;
 
 	pthread_mutex_lock(&a->lock);
 	read_again(a);
-	result = api_auth_verify(a->keys, a->nkeys, r, now_s, e);
+	result = api_auth_verify(a->keys, a->nkeys, r, service, now_s, e);
 	pthread_mutex_unlock(&a->lock);
 	return result;
 }
@@ -293,7 +292,7 @@ token_matches(const struct api_key *k, const struct api_request *r)
 
 static int
 check_signature(const struct api_key *k, const struct api_request *r, const struct s3_auth *auth,
-    const char *date, struct control_error *e)
+    const char *date, const char *service, struct control_error *e)
 {
 	char sig[65], hash[2 * SHA256_LEN + 1];
 	uint8_t h[SHA256_LEN];
@@ -308,7 +307,7 @@ check_signature(const struct api_key *k, const struct api_request *r, const stru
 	    .payload_hash = hash,
 	    .amz_date = date,
 	    .region = auth->region,
-	    .service = SERVICE,
+	    .service = service,
 	};
 
 	digest_sha256(r->body, r->body_len, h);
@@ -325,7 +324,7 @@ check_signature(const struct api_key *k, const struct api_request *r, const stru
 
 int
 api_auth_verify(const struct api_key *keys, size_t nkeys, const struct api_request *r,
-    int64_t now_s, struct control_error *e)
+    const char *service, int64_t now_s, struct control_error *e)
 {
 	const char *header = api_header(r, "authorization"), *missing;
 	const char *date = api_header(r, "x-amz-date");
@@ -349,9 +348,9 @@ api_auth_verify(const struct api_key *keys, size_t nkeys, const struct api_reque
 	if (missing != NULL)
 		return api_error(e, "InvalidSignatureException",
 		    "'%s' must be a 'SignedHeader' in the AWS Authorization.", missing);
-	if (strcmp(auth.service, SERVICE) != 0)
+	if (strcmp(auth.service, service) != 0)
 		return api_error(e, "InvalidSignatureException",
-		    "Credential should be scoped to correct service: '%s'. ", SERVICE);
+		    "Credential should be scoped to correct service: '%s'. ", service);
 	result = check_date(date, &auth, now_s, e);
 	if (result < 0)
 		return result;
@@ -359,5 +358,5 @@ api_auth_verify(const struct api_key *keys, size_t nkeys, const struct api_reque
 	if (k == NULL || !token_matches(k, r))
 		return api_error(e, "UnrecognizedClientException",
 		    "The security token included in the request is invalid.");
-	return check_signature(k, r, &auth, date, e);
+	return check_signature(k, r, &auth, date, service, e);
 }

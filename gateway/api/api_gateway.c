@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* api_gateway.c - operations on gateways. An appliance may hold several, of different types. */
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,17 +46,12 @@ const struct api_field api_maintenance_in[] = {{"GatewayARN", &api_gateway_arn, 
     {"HourOfDay", &hour, false}, {"MinuteOfHour", &minute, false},
     {"DayOfWeek", &day_of_week, false}, {"DayOfMonth", &day_of_month, false}, {NULL, NULL, false}};
 
-/* "GMT", "GMT-4:00", "GMT+10:30" */
 static bool
 is_timezone(const char *s)
 {
-	unsigned int h, m;
-	char sign, rest;
+	int minutes;
 
-	if (strcmp(s, "GMT") == 0)
-		return true;
-	return sscanf(s, "GMT%c%2u:%2u%c", &sign, &h, &m, &rest) == 3 &&
-	       (sign == '+' || sign == '-') && h <= 14 && m <= 59;
+	return control_schedule_zone(s, &minutes) == 0;
 }
 
 static int
@@ -187,35 +178,6 @@ gateway(struct api_call *call)
 	return control_gateway_by_arn(call->control, api_in_string(call, "GatewayARN"), &call->err);
 }
 
-/* Addresses at which this host can be reached, loopback only if there is nothing else. */
-static json_t *
-interfaces(void)
-{
-	json_t *list = json_array();
-	struct ifaddrs *all = NULL;
-
-	if (getifaddrs(&all) != 0)
-		return list;
-	for (int with_loopback = 0; with_loopback < 2 && json_array_size(list) == 0;
-	     with_loopback++) {
-		for (struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
-			char text[INET_ADDRSTRLEN];
-			struct sockaddr_in sin;
-
-			if (i->ifa_addr == NULL || i->ifa_addr->sa_family != AF_INET ||
-			    (i->ifa_flags & IFF_UP) == 0 ||
-			    ((i->ifa_flags & IFF_LOOPBACK) != 0 && with_loopback == 0))
-				continue;
-			memcpy(&sin, i->ifa_addr, sizeof(sin));
-			if (inet_ntop(AF_INET, &sin.sin_addr, text, sizeof(text)) != NULL)
-				json_array_append_new(
-				    list, json_pack("{s:s}", "Ipv4Address", text));
-		}
-	}
-	freeifaddrs(all);
-	return list;
-}
-
 int
 api_describe_gateway(struct api_call *call)
 {
@@ -240,7 +202,7 @@ api_describe_gateway(struct api_call *call)
 	api_out_string(call, "HostEnvironment", "OTHER");
 	api_out_string(call, "HostEnvironmentId", control_appliance_id(call->control));
 	api_out_string(call, "SoftwareVersion", CONTROL_VERSION);
-	json_object_set_new(call->out, "GatewayNetworkInterfaces", interfaces());
+	json_object_set_new(call->out, "GatewayNetworkInterfaces", api_interfaces());
 	return 0;
 }
 
@@ -248,21 +210,6 @@ static int
 compare(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static struct control_gateway *
-by_id(struct api_call *call, const char *id)
-{
-	struct list *l;
-
-	list_for_each(l, control_gateways(call->control))
-	{
-		struct control_gateway *g = container_of(l, struct control_gateway, link);
-
-		if (strcmp(g->id, id) == 0)
-			return g;
-	}
-	return NULL;
 }
 
 static json_t *
@@ -282,28 +229,53 @@ gateway_info(struct api_call *call, const struct control_gateway *g)
 	return info;
 }
 
+/* Oldest first: who activated one gateway and takes the first of the list still gets that one. */
+static char *
+sort_key(const struct control_gateway *g)
+{
+	return xasprintf("%020lld/%s",
+	    (long long)json_integer_value(json_object_get(g->row, "CreatedNs")), g->id);
+}
+
+static struct control_gateway *
+by_sort_key(struct api_call *call, const char *key)
+{
+	struct list *l;
+
+	list_for_each(l, control_gateways(call->control))
+	{
+		struct control_gateway *g = container_of(l, struct control_gateway, link);
+
+		if (strcmp(g->id, strchr(key, '/') + 1) == 0)
+			return g;
+	}
+	return NULL;
+}
+
 int
 api_list_gateways(struct api_call *call)
 {
 	size_t n = 0, from, to;
 	json_t *list = json_array();
-	const char **ids;
 	struct list *l;
+	char **keys;
 
 	list_for_each(l, control_gateways(call->control)) n++;
-	ids = xcalloc(n + 1, sizeof(*ids));
+	keys = xcalloc(n + 1, sizeof(*keys));
 	n = 0;
 	list_for_each(l, control_gateways(call->control))
 	{
-		ids[n++] = container_of(l, struct control_gateway, link)->id;
+		keys[n++] = sort_key(container_of(l, struct control_gateway, link));
 	}
-	qsort(ids, n, sizeof(*ids), compare);
-	if (api_page(call, ids, n, GATEWAYS_PAGE, &from, &to))
-		api_out_string(call, "Marker", ids[to - 1]);
+	qsort(keys, n, sizeof(*keys), compare);
+	if (api_page(call, (const char *const *)keys, n, GATEWAYS_PAGE, &from, &to))
+		api_out_string(call, "Marker", keys[to - 1]);
 	for (size_t i = from; i < to; i++)
-		json_array_append_new(list, gateway_info(call, by_id(call, ids[i])));
+		json_array_append_new(list, gateway_info(call, by_sort_key(call, keys[i])));
 	json_object_set_new(call->out, "Gateways", list);
-	free(ids);
+	for (size_t i = 0; i < n; i++)
+		free(keys[i]);
+	free(keys);
 	return 0;
 }
 
@@ -369,6 +341,21 @@ count_shares(struct api_call *call, const struct control_gateway *g, bool *is_di
 	return n;
 }
 
+static bool
+has_volumes(struct api_call *call, const struct control_gateway *g)
+{
+	struct list *l;
+
+	list_for_each(l, control_volumes(call->control))
+	{
+		struct control_volume *v = container_of(l, struct control_volume, link);
+
+		if (v->phase < VOLUME_DETACHED && strcmp(v->gateway_arn, g->arn) == 0)
+			return true;
+	}
+	return false;
+}
+
 int
 api_delete_gateway(struct api_call *call)
 {
@@ -379,6 +366,9 @@ api_delete_gateway(struct api_call *call)
 
 	if (g == NULL)
 		return -EINVAL;
+	if (has_volumes(call, g))
+		return control_fail(&call->err, "VolumeInUse",
+		    "The gateway has volumes; delete or detach them first.");
 	if (count_shares(call, g, &is_dirty) > 0 && is_dirty)
 		return control_fail(&call->err, "InvalidParameters",
 		    "The gateway has file shares with data that is not in the bucket yet; delete "

@@ -155,11 +155,37 @@ is_authentic(struct api_server *s, const struct api_request *r, struct api_reply
 {
 	struct control_error e = {0};
 
-	if (api_auth_check(s->auth, r, clock_real_ns() / 1000000000, &e) == 0)
+	if (api_auth_check(s->auth, r, "storagegateway", clock_real_ns() / 1000000000, &e) == 0)
 		return true;
 	log_warn("gateway.api", "refused", "type=%s path=%.100s", e.type, r->path);
 	api_reply_error(out, &e);
 	return false;
+}
+
+/* A form is for EC2; everything else on this port is JSON. */
+static bool
+is_form(const struct api_request *r)
+{
+	const char *type = api_header(r, "content-type");
+
+	return type != NULL && strncasecmp(type, "application/x-www-form-urlencoded", 33) == 0 &&
+	       api_header(r, "x-amz-target") == NULL;
+}
+
+static void
+route_ec2(
+    struct api_server *s, struct control *c, const struct api_request *r, struct api_reply *out)
+{
+	struct control_error e = {0};
+
+	if (api_auth_check(s->auth, r, "ec2", clock_real_ns() / 1000000000, &e) < 0) {
+		log_warn("gateway.api", "refused", "type=%s service=ec2", e.type);
+		api_ec2_error(out, 401, "AuthFailure", e.message);
+	} else if (c == NULL) {
+		api_ec2_error(out, 503, "Unavailable", "The gateway is starting or stopping.");
+	} else {
+		api_ec2(c, r, out);
+	}
 }
 
 static void
@@ -182,6 +208,8 @@ route_root(struct api_server *s, struct control *c, const struct api_request *r,
 		free(region);
 	} else if (strcmp(r->method, "POST") != 0) {
 		not_allowed(out, "GET, POST");
+	} else if (is_form(r)) {
+		route_ec2(s, c, r, out);
 	} else if (is_authentic(s, r, out)) {
 		if (c == NULL)
 			service_unavailable(out);

@@ -57,9 +57,15 @@ bool api_is_kms_key(const char *s);
 bool api_is_cidr(const char *s);
 bool api_is_policy_text(const char *s);
 bool api_is_dns_name(const char *s);
+bool api_is_address(const char *s); /* IPv4 as the model has it, or IPv6 */
+bool api_is_target_name(const char *s);
+bool api_is_iqn(const char *s);
+bool api_is_snapshot_id(const char *s);
+bool api_is_volume_arn(const char *s);
 
 /* Shapes that several operations use. */
 extern const struct api_shape api_gateway_arn, api_share_arn, api_resource_arn, api_marker,
-    api_limit, api_boolean, api_tags, api_tag_keys;
+    api_limit, api_boolean, api_tags, api_tag_keys, api_client_token, api_kms_key, api_disk_id,
+    api_volume_arn, api_target_arn;
 
 #endif

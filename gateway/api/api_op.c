@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "gateway/api/api_int.h"
+#include "gateway/base/digest.h"
 #include "gateway/base/log.h"
 #include "gateway/base/metrics.h"
 
@@ -19,49 +20,66 @@ static const struct api_op ops[] = {
     {"ActivateGateway", api_activate_gateway_in, api_activate_gateway},
     {"AddCache", api_add_cache_in, api_add_cache},
     {"AddTagsToResource", api_add_tags_in, api_add_tags},
+    {"AddUploadBuffer", api_add_cache_in, api_add_upload_buffer},
+    {"AddWorkingStorage", api_add_cache_in, api_add_working_storage},
+    {"AttachVolume", api_attach_volume_in, api_attach_volume},
+    {"CreateCachediSCSIVolume", api_create_cached_in, api_create_cached},
     {"CreateNFSFileShare", api_create_nfs_in, api_create_nfs},
+    {"CreateSnapshot", api_create_snapshot_in, api_create_snapshot},
+    {"CreateSnapshotFromVolumeRecoveryPoint", api_create_snapshot_in,
+	api_create_snapshot_from_point},
+    {"CreateStorediSCSIVolume", api_create_stored_in, api_create_stored},
+    {"DeleteChapCredentials", api_delete_chap_in, api_delete_chap},
     {"DeleteFileShare", api_delete_share_in, api_delete_share},
     {"DeleteGateway", api_describe_gateway_in, api_delete_gateway},
+    {"DeleteSnapshotSchedule", api_volume_in, api_delete_schedule},
+    {"DeleteVolume", api_volume_in, api_delete_volume},
     {"DescribeCache", api_local_disks_in, api_describe_cache},
+    {"DescribeCachediSCSIVolumes", api_describe_volumes_in, api_describe_cached},
+    {"DescribeChapCredentials", api_describe_chap_in, api_describe_chap},
     {"DescribeGatewayInformation", api_describe_gateway_in, api_describe_gateway},
     {"DescribeMaintenanceStartTime", api_describe_gateway_in, api_describe_maintenance},
     {"DescribeNFSFileShares", api_describe_nfs_in, api_describe_nfs},
+    {"DescribeSnapshotSchedule", api_volume_in, api_describe_schedule},
+    {"DescribeStorediSCSIVolumes", api_describe_volumes_in, api_describe_stored},
+    {"DescribeUploadBuffer", api_local_disks_in, api_describe_upload_buffer},
+    {"DescribeWorkingStorage", api_local_disks_in, api_describe_working_storage},
+    {"DetachVolume", api_detach_volume_in, api_detach_volume},
     {"ListFileShares", api_list_shares_in, api_list_shares},
     {"ListGateways", api_list_gateways_in, api_list_gateways},
     {"ListLocalDisks", api_local_disks_in, api_list_local_disks},
     {"ListTagsForResource", api_list_tags_in, api_list_tags},
+    {"ListVolumeInitiators", api_volume_in, api_list_initiators},
+    {"ListVolumeRecoveryPoints", api_local_disks_in, api_list_recovery_points},
+    {"ListVolumes", api_list_shares_in, api_list_volumes},
     {"NotifyWhenUploaded", api_notify_in, api_notify},
     {"RefreshCache", api_refresh_in, api_refresh},
     {"RemoveTagsFromResource", api_remove_tags_in, api_remove_tags},
+    {"UpdateChapCredentials", api_update_chap_in, api_update_chap},
     {"UpdateGatewayInformation", api_update_gateway_in, api_update_gateway},
     {"UpdateMaintenanceStartTime", api_maintenance_in, api_update_maintenance},
     {"UpdateNFSFileShare", api_update_nfs_in, api_update_nfs},
+    {"UpdateSnapshotSchedule", api_update_schedule_in, api_update_schedule},
 };
 
 /* Operations that exist but are not valid for the gateways that this appliance can be. */
-static const char *const others[] = {"AddUploadBuffer", "AddWorkingStorage", "AssignTapePool",
-    "AssociateFileSystem", "AttachVolume", "CancelArchival", "CancelCacheReport", "CancelRetrieval",
-    "CreateCachediSCSIVolume", "CreateSMBFileShare", "CreateSnapshot",
-    "CreateSnapshotFromVolumeRecoveryPoint", "CreateStorediSCSIVolume", "CreateTapePool",
+static const char *const others[] = {"AssignTapePool", "AssociateFileSystem", "CancelArchival",
+    "CancelCacheReport", "CancelRetrieval", "CreateSMBFileShare", "CreateTapePool",
     "CreateTapeWithBarcode", "CreateTapes", "DeleteAutomaticTapeCreationPolicy",
-    "DeleteBandwidthRateLimit", "DeleteCacheReport", "DeleteChapCredentials",
-    "DeleteSnapshotSchedule", "DeleteTape", "DeleteTapeArchive", "DeleteTapePool", "DeleteVolume",
-    "DescribeAvailabilityMonitorTest", "DescribeBandwidthRateLimit",
-    "DescribeBandwidthRateLimitSchedule", "DescribeCacheReport", "DescribeCachediSCSIVolumes",
-    "DescribeChapCredentials", "DescribeFileSystemAssociations", "DescribeSMBFileShares",
-    "DescribeSMBSettings", "DescribeSnapshotSchedule", "DescribeStorediSCSIVolumes",
-    "DescribeTapeArchives", "DescribeTapeRecoveryPoints", "DescribeTapes", "DescribeUploadBuffer",
-    "DescribeVTLDevices", "DescribeWorkingStorage", "DetachVolume", "DisableGateway",
+    "DeleteBandwidthRateLimit", "DeleteCacheReport", "DeleteTape", "DeleteTapeArchive",
+    "DeleteTapePool", "DescribeAvailabilityMonitorTest", "DescribeBandwidthRateLimit",
+    "DescribeBandwidthRateLimitSchedule", "DescribeCacheReport", "DescribeFileSystemAssociations",
+    "DescribeSMBFileShares", "DescribeSMBSettings", "DescribeTapeArchives",
+    "DescribeTapeRecoveryPoints", "DescribeTapes", "DescribeVTLDevices", "DisableGateway",
     "DisassociateFileSystem", "EvictFilesFailingUpload", "JoinDomain",
     "ListAutomaticTapeCreationPolicies", "ListCacheReports", "ListFileSystemAssociations",
-    "ListTapePools", "ListTapes", "ListVolumeInitiators", "ListVolumeRecoveryPoints", "ListVolumes",
-    "ResetCache", "RetrieveTapeArchive", "RetrieveTapeRecoveryPoint", "SetLocalConsolePassword",
-    "SetSMBGuestPassword", "ShutdownGateway", "StartAvailabilityMonitorTest", "StartCacheReport",
-    "StartGateway", "UpdateAutomaticTapeCreationPolicy", "UpdateBandwidthRateLimit",
-    "UpdateBandwidthRateLimitSchedule", "UpdateChapCredentials", "UpdateFileSystemAssociation",
-    "UpdateGatewaySoftwareNow", "UpdateSMBFileShare", "UpdateSMBFileShareVisibility",
-    "UpdateSMBLocalGroups", "UpdateSMBSecurityStrategy", "UpdateSnapshotSchedule",
-    "UpdateVTLDeviceType"};
+    "ListTapePools", "ListTapes", "ResetCache", "RetrieveTapeArchive", "RetrieveTapeRecoveryPoint",
+    "SetLocalConsolePassword", "SetSMBGuestPassword", "ShutdownGateway",
+    "StartAvailabilityMonitorTest", "StartCacheReport", "StartGateway",
+    "UpdateAutomaticTapeCreationPolicy", "UpdateBandwidthRateLimit",
+    "UpdateBandwidthRateLimitSchedule", "UpdateFileSystemAssociation", "UpdateGatewaySoftwareNow",
+    "UpdateSMBFileShare", "UpdateSMBFileShareVisibility", "UpdateSMBLocalGroups",
+    "UpdateSMBSecurityStrategy", "UpdateVTLDeviceType"};
 
 static const struct api_op not_valid = {NULL, NULL, NULL};
 
@@ -209,6 +227,45 @@ void
 api_out_string(struct api_call *call, const char *name, const char *value)
 {
 	json_object_set_new(call->out, name, json_string(value));
+}
+
+const char *
+api_row_string(const json_t *row, const char *name)
+{
+	const char *s = json_string_value(json_object_get(row, name));
+
+	return s != NULL ? s : "";
+}
+
+void
+api_digest(const json_t *in, char hex[2 * SHA256_LEN + 1])
+{
+	char *text = json_dumps(in, JSON_COMPACT | JSON_SORT_KEYS);
+	uint8_t h[SHA256_LEN];
+
+	digest_sha256(text != NULL ? text : "", text != NULL ? strlen(text) : 0, h);
+	digest_hex(h, sizeof(h), hex);
+	free(text);
+}
+
+int
+api_wrong_type(struct api_call *call)
+{
+	return control_fail(&call->err, "UnsupportedOperationForGatewayType",
+	    "This operation is not valid for the specified gateway.");
+}
+
+struct control_gateway *
+api_gateway_of(struct api_call *call, const char *type, const char *or_type)
+{
+	struct control_gateway *g =
+	    control_gateway_by_arn(call->control, api_in_string(call, "GatewayARN"), &call->err);
+	const char *is = g != NULL ? api_row_string(g->row, "GatewayType") : "";
+
+	if (g == NULL || strcmp(is, type) == 0 || (or_type != NULL && strcmp(is, or_type) == 0))
+		return g;
+	api_wrong_type(call);
+	return NULL;
 }
 
 bool

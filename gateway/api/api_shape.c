@@ -4,6 +4,7 @@
  * operations share.  A function per pattern and no regular expressions: input from the network
  * meets only code whose cost is one pass over the text.
  */
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <string.h>
 
@@ -149,6 +150,57 @@ api_is_dns_name(const char *s)
 	return was_alnum;
 }
 
+bool
+api_is_address(const char *s)
+{
+	unsigned char bytes[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, s, bytes) == 1 || inet_pton(AF_INET6, s, bytes) == 1;
+}
+
+bool
+api_is_target_name(const char *s)
+{
+	return s[0] != '\0' && s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-.;")] == '\0';
+}
+
+bool
+api_is_iqn(const char *s)
+{
+	return s[0] != '\0' && s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789:.-")] == '\0';
+}
+
+bool
+api_is_snapshot_id(const char *s)
+{
+	size_t n;
+
+	if (strncmp(s, "snap-", 5) != 0)
+		return false;
+	n = strspn(s + 5, "0123456789abcdefABCDEF");
+	return (n == 8 || n == 17) && s[5 + n] == '\0';
+}
+
+/* "arn:PARTITION:storagegateway:REGION:ACCOUNT:gateway/ID/volume/vol-ID" */
+bool
+api_is_volume_arn(const char *s)
+{
+	size_t n;
+
+	s = after_partition(s, "storagegateway");
+	if (s == NULL)
+		return false;
+	n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-");
+	if (n == 0 || s[n] != ':')
+		return false;
+	s += n + 1;
+	n = strspn(s, "0123456789");
+	if (n == 0 || strncmp(s + n, ":gateway/", 9) != 0)
+		return false;
+	s = strstr(s + n + 10, "/volume/vol-");
+	return s != NULL && is_word(s + 12);
+}
+
 /* --- shared shapes ------------------------------------------------------------------------------- */
 
 const struct api_shape api_gateway_arn = {.type = API_STRING, .min = 50, .max = 500};
@@ -156,6 +208,22 @@ const struct api_shape api_share_arn = {.type = API_STRING, .min = 50, .max = 50
 const struct api_shape api_resource_arn = {.type = API_STRING, .min = 50, .max = 500};
 const struct api_shape api_marker = {.type = API_STRING, .min = 1, .max = 2000};
 const struct api_shape api_limit = {.type = API_INTEGER, .min = 1, .max = INT32_MAX};
+const struct api_shape api_client_token = {.type = API_STRING, .min = 5, .max = 100};
+const struct api_shape api_disk_id = {.type = API_STRING, .min = 1, .max = 300};
+const struct api_shape api_kms_key = {.type = API_STRING,
+    .min = 7,
+    .max = 2048,
+    .matches = api_is_kms_key,
+    .pattern = "(^arn:(aws|aws-cn|aws-us-gov):kms:([a-zA-Z0-9-]+):([0-9]+):(key|alias)/(\\S+)$)|"
+	       "(^alias/(\\S+)$)"};
+const struct api_shape api_volume_arn = {.type = API_STRING,
+    .min = 50,
+    .max = 500,
+    .matches = api_is_volume_arn,
+    .pattern =
+	"arn:(aws(|-cn|-us-gov|-iso[A-Za-z0-9_-]*|-eusc)):storagegateway:[a-z\\-0-9]+:[0-9]+:"
+	"gateway\\/(.+)\\/volume\\/vol-(\\S+)"};
+const struct api_shape api_target_arn = {.type = API_STRING, .min = 50, .max = 800};
 const struct api_shape api_boolean = {.type = API_BOOLEAN};
 
 static const struct api_shape tag_key = {.type = API_STRING,

@@ -18,7 +18,6 @@ static const char *const acls[] = {"private", "public-read", "public-read-write"
     "authenticated-read", "bucket-owner-read", "bucket-owner-full-control", "aws-exec-read", NULL};
 static const char *const encryption_types[] = {"SseS3", "SseKms", "DsseKms", NULL};
 
-static const struct api_shape client_token = {.type = API_STRING, .min = 5, .max = 100};
 static const struct api_shape permission_mode = {
     .type = API_STRING, .min = 1, .max = 4, .matches = api_is_file_mode, .pattern = "^[0-7]{4}$"};
 static const struct api_shape permission_id = {.type = API_INTEGER, .min = 0, .max = 4294967294};
@@ -27,12 +26,6 @@ static const struct api_field defaults_fields[] = {{"FileMode", &permission_mode
     {"OwnerId", &permission_id, false}, {NULL, NULL, false}};
 static const struct api_shape defaults = {.type = API_OBJECT, .fields = defaults_fields};
 static const struct api_shape encryption_type = {.type = API_STRING, .values = encryption_types};
-static const struct api_shape kms_key = {.type = API_STRING,
-    .min = 7,
-    .max = 2048,
-    .matches = api_is_kms_key,
-    .pattern = "(^arn:(aws|aws-cn|aws-us-gov):kms:([a-zA-Z0-9-]+):([0-9]+):(key|alias)/(\\S+)$)|"
-	       "(^alias/(\\S+)$)"};
 static const struct api_shape role = {.type = API_STRING,
     .min = 20,
     .max = 2048,
@@ -71,7 +64,7 @@ static const struct api_shape folder_list = {
 
 #define SETTINGS                                                                                   \
 	{"NFSFileShareDefaults", &defaults, false}, {"EncryptionType", &encryption_type, false},   \
-	    {"KMSEncrypted", &api_boolean, false}, {"KMSKey", &kms_key, false},                    \
+	    {"KMSEncrypted", &api_boolean, false}, {"KMSKey", &api_kms_key, false},                \
 	    {"DefaultStorageClass", &storage_class, false}, {"ObjectACL", &object_acl, false},     \
 	    {"ClientList", &client_list, false}, {"Squash", &squash, false},                       \
 	    {"ReadOnly", &api_boolean, false}, {"GuessMIMETypeEnabled", &api_boolean, false},      \
@@ -81,7 +74,7 @@ static const struct api_shape folder_list = {
 		"AuditDestinationARN", &audit_arn, false                                           \
 	}
 
-const struct api_field api_create_nfs_in[] = {{"ClientToken", &client_token, true},
+const struct api_field api_create_nfs_in[] = {{"ClientToken", &api_client_token, true},
     {"GatewayARN", &api_gateway_arn, true}, {"Role", &role, true}, {"LocationARN", &location, true},
     SETTINGS, {"Tags", &api_tags, false}, {"VPCEndpointDNSName", &dns_name, false},
     {"BucketRegion", &region, false}, {NULL, NULL, false}};
@@ -118,25 +111,6 @@ copy_known(json_t *row, const json_t *in, const struct api_field *fields)
 	}
 }
 
-static void
-digest_of(const json_t *in, char hex[2 * SHA256_LEN + 1])
-{
-	char *text = json_dumps(in, JSON_COMPACT | JSON_SORT_KEYS);
-	uint8_t h[SHA256_LEN];
-
-	digest_sha256(text != NULL ? text : "", text != NULL ? strlen(text) : 0, h);
-	digest_hex(h, sizeof(h), hex);
-	free(text);
-}
-
-static const char *
-row_string(const json_t *row, const char *name)
-{
-	const char *s = json_string_value(json_object_get(row, name));
-
-	return s != NULL ? s : "";
-}
-
 /* The request that was made before under the same token: 1 and its ARN in out, 0 for a new token. */
 static int
 find_by_token(struct api_call *call, const char *digest)
@@ -148,10 +122,10 @@ find_by_token(struct api_call *call, const char *digest)
 	{
 		struct control_share *s = container_of(l, struct control_share, link);
 
-		if (strcmp(row_string(s->row, "ClientToken"), token) != 0 ||
+		if (strcmp(api_row_string(s->row, "ClientToken"), token) != 0 ||
 		    s->phase >= SHARE_DELETING)
 			continue;
-		if (strcmp(row_string(s->row, "RequestDigest"), digest) != 0)
+		if (strcmp(api_row_string(s->row, "RequestDigest"), digest) != 0)
 			return control_fail(&call->err, "InvalidParameters",
 			    "The ClientToken was used before with other parameters.");
 		api_out_string(call, "FileShareARN", s->arn);
@@ -184,11 +158,11 @@ check_neighbours(struct api_call *call, const struct control_share *self, const 
 
 		if (s == self)
 			continue;
-		if (strcmp(row_string(s->row, "FileShareName"), name) == 0)
+		if (strcmp(api_row_string(s->row, "FileShareName"), name) == 0)
 			return control_fail(&call->err, "InvalidParameters",
 			    "A file share with the name %.255s already exists.", name);
 		if (control_location_parse(
-			row_string(s->row, "LocationARN"), &b, &p, text, sizeof(text)) == 0)
+			api_row_string(s->row, "LocationARN"), &b, &p, text, sizeof(text)) == 0)
 			clash = !read_only && !other_reads && strcmp(b, bucket) == 0 &&
 				overlaps(p, prefix);
 		free(b);
@@ -219,7 +193,7 @@ check_name(struct api_call *call, const char *name)
 static int
 check_kms(struct api_call *call, const json_t *row)
 {
-	const char *type = row_string(row, "EncryptionType");
+	const char *type = api_row_string(row, "EncryptionType");
 	bool has_key = is_set(json_object_get(row, "KMSKey"));
 	bool is_kms = json_is_true(json_object_get(row, "KMSEncrypted")) ||
 		      strcmp(type, "SseKms") == 0 || strcmp(type, "DsseKms") == 0;
@@ -248,13 +222,19 @@ count_of_gateway(struct api_call *call, const struct control_gateway *g)
 static int
 check_location(struct api_call *call, const struct control_share *self, json_t *row)
 {
-	const char *name = row_string(row, "FileShareName");
+	const char *name = api_row_string(row, "FileShareName");
 	char *bucket, *prefix, text[256];
+	const struct cw_config *conf = control_config(call->control);
 	int r = 0;
 
 	if (control_location_parse(
-		row_string(row, "LocationARN"), &bucket, &prefix, text, sizeof(text)) < 0)
+		api_row_string(row, "LocationARN"), &bucket, &prefix, text, sizeof(text)) < 0)
 		r = control_fail(&call->err, "InvalidParameters", "%s", text);
+	else if (conf->volumes_bucket != NULL && strcmp(bucket, conf->volumes_bucket) == 0 &&
+		 overlaps(prefix, conf->volumes_prefix))
+		r = control_fail(&call->err, "InvalidParameters",
+		    "The location overlaps that of the volumes; use a bucket or a prefix of its "
+		    "own.");
 	else if (name[0] == '\0' && prefix[0] != '\0')
 		r = control_fail(&call->err, "InvalidParameters",
 		    "FileShareName is required when the LocationARN has a prefix.");
@@ -303,7 +283,7 @@ add_defaults(json_t *row)
 static void
 add_identity(struct api_call *call, json_t *row, const struct control_gateway *g)
 {
-	const char *region_name = row_string(g->row, "GatewayRegion");
+	const char *region_name = api_row_string(g->row, "GatewayRegion");
 	char id[24], arn[160];
 
 	control_new_id(call->control, "share-", id);
@@ -314,59 +294,17 @@ add_identity(struct api_call *call, json_t *row, const struct control_gateway *g
 	json_object_set_new(row, "FileShareARN", json_string(arn));
 }
 
-struct first_disk {
-	char id[CONTROL_UUID_LEN];
-	bool has_own;
-	const char *gateway_id;
-};
-
-static void
-look_at_disk(void *arg, const struct control_disk *d)
-{
-	struct first_disk *f = arg;
-
-	f->has_own |= d->owner != NULL && strcmp(d->owner, f->gateway_id) == 0;
-	if (d->owner == NULL && d->is_present && f->id[0] == '\0')
-		memcpy(f->id, d->id, sizeof(f->id));
-}
-
-/* A gateway that was given no cache takes the first free disk, so that the shortest script works. */
-static int
-ensure_cache(struct api_call *call, struct control_gateway *g)
-{
-	struct first_disk f = {.gateway_id = g->id};
-
-	control_disk_each(call->control, look_at_disk, &f);
-	if (f.has_own || f.id[0] == '\0')
-		return 0; /* with every disk in other gateways' hands, it shares theirs */
-	return control_disk_allocate(call->control, g, f.id, &call->err);
-}
-
-static struct control_gateway *
-file_gateway(struct api_call *call)
-{
-	struct control_gateway *g =
-	    control_gateway_by_arn(call->control, api_in_string(call, "GatewayARN"), &call->err);
-
-	if (g != NULL && strcmp(row_string(g->row, "GatewayType"), "FILE_S3") != 0) {
-		control_fail(&call->err, "UnsupportedOperationForGatewayType",
-		    "This operation is not valid for the specified gateway.");
-		return NULL;
-	}
-	return g;
-}
-
 int
 api_create_nfs(struct api_call *call)
 {
-	struct control_gateway *g = file_gateway(call);
+	struct control_gateway *g = api_gateway_of(call, "FILE_S3", NULL);
 	char digest[2 * SHA256_LEN + 1];
 	json_t *row, *tags;
 	int r;
 
 	if (g == NULL)
 		return -EINVAL;
-	digest_of(call->in, digest);
+	api_digest(call->in, digest);
 	r = find_by_token(call, digest);
 	if (r != 0)
 		return r > 0 ? 0 : r;
@@ -385,7 +323,7 @@ api_create_nfs(struct api_call *call)
 	if (r == 0)
 		r = check_location(call, NULL, row);
 	if (r == 0)
-		r = ensure_cache(call, g);
+		r = api_ensure_cache(call, g);
 	if (r < 0) {
 		json_decref(row);
 		return r;
@@ -427,7 +365,7 @@ api_update_nfs(struct api_call *call)
 		json_object_del(row, "EncryptionType");
 	if (!is_set(json_object_get(in, "KMSKey")) &&
 	    (json_is_false(json_object_get(in, "KMSEncrypted")) ||
-		strcmp(row_string(in, "EncryptionType"), "SseS3") == 0)) {
+		strcmp(api_row_string(in, "EncryptionType"), "SseS3") == 0)) {
 		json_object_del(row, "KMSKey");
 		json_object_del(row, "KMSEncrypted");
 	}
@@ -448,8 +386,8 @@ share_info(struct api_call *call, struct control_share *s)
 	static const char *const hidden[] = {
 	    "ClientToken", "RequestDigest", "SpaceId", "Phase", "SinceNs"};
 	json_t *info = json_copy(s->row);
-	char *path = xasprintf("/%s", row_string(s->row, "FileShareName"));
-	const char *type = row_string(s->row, "EncryptionType");
+	char *path = xasprintf("/%s", api_row_string(s->row, "FileShareName"));
+	const char *type = api_row_string(s->row, "EncryptionType");
 	bool is_kms = json_is_true(json_object_get(s->row, "KMSEncrypted"));
 
 	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)

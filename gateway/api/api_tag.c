@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* api_tag.c - tags of gateways and shares; they are the member "Tags" of the resource's row. */
+/* api_tag.c - tags of gateways, shares and volumes; they are the member "Tags" of the resource's row. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,19 +62,31 @@ api_tags_merge(json_t *tags, const json_t *more, struct control_error *e)
 	return 0;
 }
 
-/* The gateway or the share that ResourceARN names; exactly one of *g and *s is set on success. */
+/* The resource that ResourceARN names; exactly one of them is set. */
+struct resource {
+	struct control_gateway *gateway;
+	struct control_share *share;
+	struct control_volume *volume;
+	json_t *row;
+};
+
 static int
-find_resource(struct api_call *call, struct control_gateway **g, struct control_share **s)
+find_resource(struct api_call *call, struct resource *r)
 {
 	const char *arn = api_in_string(call, "ResourceARN");
 
-	*g = NULL;
-	*s = NULL;
-	if (strstr(arn, ":share/") != NULL)
-		*s = control_share_by_arn(call->control, arn, &call->err);
-	else
-		*g = control_gateway_by_arn(call->control, arn, &call->err);
-	return *g != NULL || *s != NULL ? 0 : -EINVAL;
+	memset(r, 0, sizeof(*r));
+	if (strstr(arn, ":share/") != NULL) {
+		r->share = control_share_by_arn(call->control, arn, &call->err);
+		r->row = r->share != NULL ? r->share->row : NULL;
+	} else if (strstr(arn, "/volume/") != NULL) {
+		r->volume = control_volume_by_arn(call->control, arn, &call->err);
+		r->row = r->volume != NULL ? r->volume->row : NULL;
+	} else {
+		r->gateway = control_gateway_by_arn(call->control, arn, &call->err);
+		r->row = r->gateway != NULL ? r->gateway->row : NULL;
+	}
+	return r->row != NULL ? 0 : -EINVAL;
 }
 
 static json_t *
@@ -88,49 +100,66 @@ tags_copy(const json_t *row)
 	return json_array();
 }
 
+/* A tag that is a setting must be one that the volume can have. row is freed when it is not. */
+static int
+check_volume(struct api_call *call, json_t *row)
+{
+	struct cw_volume_conf conf;
+	char text[256];
+	int r = control_volume_conf(row, control_config(call->control), &conf, text, sizeof(text));
+
+	cw_volume_conf_free(&conf);
+	if (r == 0)
+		return 0;
+	json_decref(row);
+	return control_fail(&call->err, "InvalidParameters", "%s", text);
+}
+
 /* Store tags (taken) with the resource. */
 static int
-store(struct api_call *call, struct control_gateway *g, struct control_share *s, json_t *tags)
+store(struct api_call *call, const struct resource *to, json_t *tags)
 {
-	json_t *row = json_copy(g != NULL ? g->row : s->row);
+	json_t *row = json_copy(to->row);
 	int r;
 
 	json_object_set_new(row, "Tags", tags);
-	if (s != NULL)
-		return control_share_update(call->control, s, row, &call->err);
-	r = control_gateway_put(call->control, g, row);
+	if (to->share != NULL)
+		return control_share_update(call->control, to->share, row, &call->err);
+	if (to->volume != NULL)
+		return check_volume(call, row) < 0
+			   ? -EINVAL
+			   : control_volume_put(call->control, to->volume, row, true, &call->err);
+	r = control_gateway_put(call->control, to->gateway, row);
 	return r < 0 ? control_fail_internal(&call->err, r, "the index takes no changes") : 0;
 }
 
 int
 api_add_tags(struct api_call *call)
 {
-	struct control_gateway *g;
-	struct control_share *s;
+	struct resource to;
 	json_t *tags;
 
-	if (find_resource(call, &g, &s) < 0)
+	if (find_resource(call, &to) < 0)
 		return -EINVAL;
-	tags = tags_copy(g != NULL ? g->row : s->row);
+	tags = tags_copy(to.row);
 	if (api_tags_merge(tags, json_object_get(call->in, "Tags"), &call->err) < 0) {
 		json_decref(tags);
 		return -EINVAL;
 	}
 	api_out_string(call, "ResourceARN", api_in_string(call, "ResourceARN"));
-	return store(call, g, s, tags);
+	return store(call, &to, tags);
 }
 
 int
 api_remove_tags(struct api_call *call)
 {
-	struct control_gateway *g;
-	struct control_share *s;
+	struct resource from;
 	json_t *tags, *key;
 	size_t i;
 
-	if (find_resource(call, &g, &s) < 0)
+	if (find_resource(call, &from) < 0)
 		return -EINVAL;
-	tags = tags_copy(g != NULL ? g->row : s->row);
+	tags = tags_copy(from.row);
 	json_array_foreach(json_object_get(call->in, "TagKeys"), i, key)
 	{
 		size_t at = find_tag(tags, json_string_value(key));
@@ -139,7 +168,7 @@ api_remove_tags(struct api_call *call)
 			json_array_remove(tags, at);
 	}
 	api_out_string(call, "ResourceARN", api_in_string(call, "ResourceARN"));
-	return store(call, g, s, tags);
+	return store(call, &from, tags);
 }
 
 static int
@@ -151,17 +180,16 @@ compare(const void *a, const void *b)
 int
 api_list_tags(struct api_call *call)
 {
-	struct control_gateway *g;
-	struct control_share *s;
+	struct resource of;
 	const char *keys[TAGS_MAX];
 	size_t n = 0, i, from, to;
 	json_t *tags, *tag, *page = json_array();
 
-	if (find_resource(call, &g, &s) < 0) {
+	if (find_resource(call, &of) < 0) {
 		json_decref(page);
 		return -EINVAL;
 	}
-	tags = json_object_get(g != NULL ? g->row : s->row, "Tags");
+	tags = json_object_get(of.row, "Tags");
 	json_array_foreach(tags, i, tag)
 	{
 		if (n < TAGS_MAX)

@@ -101,7 +101,7 @@ cache_status(struct control *c)
 static json_t *
 status(struct control *c)
 {
-	json_t *gateways = json_array(), *shares = json_array();
+	json_t *gateways = json_array(), *shares = json_array(), *volumes = json_array();
 	uint64_t uploaded = 0;
 	struct list *l;
 
@@ -120,10 +120,17 @@ status(struct control *c)
 		json_array_append_new(shares,
 		    share_status(c, container_of(l, struct control_share, link), &uploaded));
 	}
-	return json_pack("{s:s,s:s,s:I,s:o,s:o,s:o,s:I}", "version", CONTROL_VERSION,
+	list_for_each(l, control_volumes(c))
+	{
+		json_t *v = api_v1_volume(c, container_of(l, struct control_volume, link));
+
+		uploaded += (uint64_t)json_integer_value(json_object_get(v, "uploaded_bytes"));
+		json_array_append_new(volumes, v);
+	}
+	return json_pack("{s:s,s:s,s:I,s:o,s:o,s:o,s:o,s:I}", "version", CONTROL_VERSION,
 	    "appliance_id", control_appliance_id(c), "uptime_s", (json_int_t)control_uptime_s(c),
-	    "gateways", gateways, "cache", cache_status(c), "shares", shares, "upload_rate_bps",
-	    (json_int_t)upload_rate(uploaded));
+	    "gateways", gateways, "cache", cache_status(c), "shares", shares, "volumes", volumes,
+	    "upload_rate_bps", (json_int_t)upload_rate(uploaded));
 }
 
 /* --- uploads, events ------------------------------------------------------------------------------------ */
@@ -200,6 +207,20 @@ drain(void *arg, struct control *c, struct control_share *s)
 	cw_share_drain(s->share);
 }
 
+static void
+drain_volumes(struct control *c)
+{
+	struct list *l;
+
+	list_for_each(l, control_volumes(c))
+	{
+		struct control_volume *v = container_of(l, struct control_volume, link);
+
+		if (v->volume != NULL)
+			cw_volume_drain(v->volume, NULL, NULL);
+	}
+}
+
 static int
 add_event(void *arg, uint64_t id, int64_t time_ns, const char *type, const json_t *detail)
 {
@@ -223,8 +244,8 @@ number(const char *query, const char *name, unsigned int otherwise, unsigned int
 	return v > max ? max : (unsigned int)v;
 }
 
-static void
-fail(struct api_reply *out, const char *type, const char *text)
+void
+api_v1_fail(struct api_reply *out, const char *type, const char *text)
 {
 	struct control_error e = {0};
 
@@ -232,8 +253,8 @@ fail(struct api_reply *out, const char *type, const char *text)
 	api_reply_error(out, &e);
 }
 
-static void
-reply_ok(struct api_reply *out, json_t *body)
+void
+api_v1_ok(struct api_reply *out, json_t *body)
 {
 	if (body == NULL)
 		body = json_object();
@@ -279,9 +300,9 @@ get(struct control *c, const struct api_request *r, const char *what, struct api
 		}
 	}
 	if (body != NULL)
-		reply_ok(out, body);
+		api_v1_ok(out, body);
 	else
-		fail(out, "ResourceNotFoundException",
+		api_v1_fail(out, "ResourceNotFoundException",
 		    "no such page below /v1, or no such share, or the index cannot be read");
 	free(share);
 	free(type);
@@ -294,18 +315,20 @@ post(struct control *c, const struct api_request *r, const char *what, struct ap
 	int err;
 
 	if (strcmp(what, "drain") == 0) {
+		if (share == NULL)
+			drain_volumes(c);
 		if (each_share(c, share, drain, NULL) == 0 && share != NULL)
-			fail(out, "ResourceNotFoundException", "no such share");
+			api_v1_fail(out, "ResourceNotFoundException", "no such share");
 		else
-			reply_ok(out, NULL);
+			api_v1_ok(out, NULL);
 	} else if (strcmp(what, "cache/drop") == 0) {
 		err = cache_evict_all(control_cache(c));
 		if (err < 0)
-			fail(out, "InternalServerError", err_str(err));
+			api_v1_fail(out, "InternalServerError", err_str(err));
 		else
-			reply_ok(out, NULL);
+			api_v1_ok(out, NULL);
 	} else {
-		fail(out, "ResourceNotFoundException", "no such command below /v1");
+		api_v1_fail(out, "ResourceNotFoundException", "no such command below /v1");
 	}
 	free(share);
 }
@@ -316,12 +339,14 @@ api_v1(struct control *c, const struct api_request *r, struct api_reply *out)
 	const char *what = r->path + strlen("/v1/");
 
 	control_lock(c);
-	if (strcmp(r->method, "GET") == 0)
+	if (strncmp(what, "volumes", 7) == 0 || strncmp(what, "snapshots", 9) == 0)
+		api_v1_volumes(c, r, what, out);
+	else if (strcmp(r->method, "GET") == 0)
 		get(c, r, what, out);
 	else if (strcmp(r->method, "POST") == 0)
 		post(c, r, what, out);
 	else
-		fail(out, "ValidationException", "only GET and POST");
+		api_v1_fail(out, "ValidationException", "only GET and POST");
 	control_unlock(c);
 }
 
@@ -401,6 +426,7 @@ api_metrics(struct control *c, struct api_reply *out)
 	cache_metrics(c);
 	list_for_each(l, control_shares(c))
 	    share_metrics(c, container_of(l, struct control_share, link));
+	api_volume_metrics(c);
 	gauge("causeway_uptime_seconds", NULL, "Time since the start.", control_uptime_s(c));
 	control_unlock(c);
 	metrics_print(&out->body);

@@ -33,7 +33,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r.nheaders = 3;
 	r.body = line[3];
 	r.body_len = strlen(line[3]);
-	if (api_auth_verify(&key, 1, &r, 1795424400, &e) < 0 && e.type == NULL)
+	if (api_auth_verify(&key, 1, &r, "storagegateway", 1795424400, &e) < 0 && e.type == NULL)
 		abort();
 	e.type = NULL;
 	if (api_activation_parse(line[0], &a, &e) < 0 && e.type == NULL)

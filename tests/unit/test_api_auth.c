@@ -48,7 +48,7 @@ refused(const struct api_request *r, int64_t now, const char *type, const char *
 {
 	struct control_error e = {0};
 
-	assert_int_equal(api_auth_verify(keys, 1, r, now, &e), -EINVAL);
+	assert_int_equal(api_auth_verify(keys, 1, r, "storagegateway", now, &e), -EINVAL);
 	assert_string_equal(e.type, type);
 	if (strstr(e.message, text) == NULL)
 		fail_msg("\"%s\" does not hold \"%s\"", e.message, text);
@@ -63,9 +63,9 @@ a_known_good_signature_passes(void **state)
 	struct api_request r = request(good);
 
 	(void)state;
-	assert_int_equal(api_auth_verify(keys, 1, &r, NOW, &e), 0);
-	assert_int_equal(api_auth_verify(keys, 1, &r, NOW + 899, &e), 0);
-	assert_int_equal(api_auth_verify(keys, 1, &r, NOW - 899, &e), 0);
+	assert_int_equal(api_auth_verify(keys, 1, &r, "storagegateway", NOW, &e), 0);
+	assert_int_equal(api_auth_verify(keys, 1, &r, "storagegateway", NOW + 899, &e), 0);
+	assert_int_equal(api_auth_verify(keys, 1, &r, "storagegateway", NOW - 899, &e), 0);
 }
 
 static void
@@ -80,7 +80,7 @@ a_query_is_part_of_the_signature(void **state)
 	r.path = "/v1/events";
 	r.query = "type=refresh-complete&max=10";
 	r.body_len = 0;
-	assert_int_equal(api_auth_verify(keys, 1, &r, NOW, &e), 0);
+	assert_int_equal(api_auth_verify(keys, 1, &r, "storagegateway", NOW, &e), 0);
 	r.query = "type=refresh-complete&max=11";
 	refused(&r, NOW, "InvalidSignatureException", "does not match");
 	r.query = "type=refresh-complete&max=10";
@@ -172,14 +172,14 @@ a_session_token_must_be_there_and_right(void **state)
 
 	(void)state;
 	r.headers[r.nheaders++] = (struct s3_header){"X-Amz-Security-Token", "TOKEN/+="};
-	assert_int_equal(api_auth_verify(with, 1, &r, NOW, &e), 0);
-	assert_int_equal(api_auth_verify(without, 1, &r, NOW, &e), -EINVAL);
+	assert_int_equal(api_auth_verify(with, 1, &r, "storagegateway", NOW, &e), 0);
+	assert_int_equal(api_auth_verify(without, 1, &r, "storagegateway", NOW, &e), -EINVAL);
 	assert_string_equal(e.type, "UnrecognizedClientException");
 	r.headers[5].value = "TOKEN/+-";
-	assert_int_equal(api_auth_verify(with, 1, &r, NOW, &e), -EINVAL);
+	assert_int_equal(api_auth_verify(with, 1, &r, "storagegateway", NOW, &e), -EINVAL);
 	assert_string_equal(e.type, "UnrecognizedClientException");
 	r = request(good);
-	assert_int_equal(api_auth_verify(with, 1, &r, NOW, &e), -EINVAL);
+	assert_int_equal(api_auth_verify(with, 1, &r, "storagegateway", NOW, &e), -EINVAL);
 }
 
 static void
@@ -226,11 +226,11 @@ a_changed_file_is_read_again(void **state)
 	close(mkstemp(path));
 	write_file(path, "wrong");
 	a = api_auth_new(path);
-	assert_int_equal(api_auth_check(a, &r, NOW, &e), -EINVAL);
+	assert_int_equal(api_auth_check(a, &r, "storagegateway", NOW, &e), -EINVAL);
 	write_file(path, secret);
-	assert_int_equal(api_auth_check(a, &r, NOW, &e), 0);
+	assert_int_equal(api_auth_check(a, &r, "storagegateway", NOW, &e), 0);
 	unlink(path); /* gone for a moment: what was known stands */
-	assert_int_equal(api_auth_check(a, &r, NOW, &e), 0);
+	assert_int_equal(api_auth_check(a, &r, "storagegateway", NOW, &e), 0);
 	api_auth_free(a);
 }
 

@@ -164,7 +164,7 @@ unknown_and_foreign_operations_differ(void **state)
 	fails("DescribeSMBSettings", "{\"GatewayARN\":\"" GW "\"}",
 	    "InvalidGatewayRequestException",
 	    "This operation is not valid for the specified gateway.");
-	fails("ListVolumes", "{}", "InvalidGatewayRequestException", "not valid");
+	fails("ListTapes", "{}", "InvalidGatewayRequestException", "not valid");
 	assert_int_equal(api_op_check("", "{}", 2, &op, &in, &e), -EINVAL);
 	assert_int_equal(
 	    api_op_check("DynamoDB_20120810.ListGateways", "{}", 2, &op, &in, &e), -EINVAL);
