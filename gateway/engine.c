@@ -13,6 +13,7 @@
 
 #include "cache/cache.h"
 #include "frontends/fuse/cwfuse.h"
+#include "frontends/iscsi/iscsi.h"
 #include "frontends/nfs/nfs.h"
 #include "gateway/api/api.h"
 #include "gateway/base/log.h"
@@ -26,11 +27,13 @@ struct engine {
 	const struct cw_config *conf;
 	struct api_server *api;
 	struct nfs_server *nfs;
+	struct iscsi_server *iscsi;
 	struct cwfuse_server *fuse;
 	struct s3_client *s3;
 	struct cache *cache;
 	struct control *control;
 	char *pid_file;
+	char *iscsi_listen[ISCSI_PORTALS_MAX];
 	bool has_pid_file;
 };
 
@@ -84,6 +87,44 @@ make_parent(const char *path, unsigned int mode)
 }
 
 static int
+take_portal(void *arg, const char *address)
+{
+	struct engine *e = arg;
+
+	for (size_t i = 0; i < ISCSI_PORTALS_MAX; i++) {
+		if (e->iscsi_listen[i] == NULL) {
+			e->iscsi_listen[i] = xstrdup(address);
+			return 0;
+		}
+	}
+	return -E2BIG;
+}
+
+static int
+bind_iscsi(struct engine *e)
+{
+	const struct cw_config *c = e->conf;
+	struct iscsi_server_conf conf = {
+	    .loops = (unsigned int)c->iscsi_loops,
+	    .spin_us = (unsigned int)c->iscsi_spin_us,
+	    .max_connections = (unsigned int)c->iscsi_max_connections,
+	};
+	int r;
+
+	if (c->iscsi_listen == NULL)
+		return 0;
+	if (config_each_address(c->iscsi_listen, take_portal, e) < 0) {
+		log_err("gateway.engine", "too-many-portals",
+		    "text=\"[iscsi] listen names more than %u addresses\"", ISCSI_PORTALS_MAX);
+		return -E2BIG;
+	}
+	for (size_t i = 0; i < ISCSI_PORTALS_MAX; i++)
+		conf.listen[i] = e->iscsi_listen[i];
+	r = iscsi_server_open(&conf, &e->iscsi);
+	return r < 0 ? port_failed("iscsi", "[iscsi] listen", c->iscsi_listen, r) : 0;
+}
+
+static int
 bind_ports(struct engine *e)
 {
 	const struct cw_config *c = e->conf;
@@ -102,6 +143,9 @@ bind_ports(struct engine *e)
 	r = nfs_server_open(&nfs, &e->nfs);
 	if (r < 0)
 		return port_failed("nfs", "[nfs] listen or mount_listen", c->nfs_listen, r);
+	r = bind_iscsi(e);
+	if (r < 0)
+		return r;
 	if (c->fuse_socket == NULL)
 		return 0;
 	r = make_parent(c->fuse_socket, 0700);
@@ -196,6 +240,10 @@ serve(struct engine *e)
 		log_err("gateway.engine", "nfs-not-started", "err=\"%s\"", err_str(r));
 		return r;
 	}
+	if (e->iscsi != NULL && (r = iscsi_server_start(e->iscsi)) < 0) {
+		log_err("gateway.engine", "iscsi-not-started", "err=\"%s\"", err_str(r));
+		return r;
+	}
 	if (e->fuse != NULL && (r = cwfuse_server_start(e->fuse)) < 0) {
 		log_err("gateway.engine", "fuse-not-started", "err=\"%s\"", err_str(r));
 		return r;
@@ -249,8 +297,8 @@ engine_start(const struct cw_config *conf, struct engine **out)
 		engine_stop(e);
 		return r;
 	}
-	log_info("gateway.engine", "serving", "nfs=%s api=%s home=%s", conf->nfs_listen,
-	    conf->api_listen, conf->home);
+	log_info("gateway.engine", "serving", "nfs=%s iscsi=%s api=%s home=%s", conf->nfs_listen,
+	    conf->iscsi_listen != NULL ? conf->iscsi_listen : "none", conf->api_listen, conf->home);
 	*out = e;
 	return 0;
 }
@@ -267,6 +315,8 @@ engine_stop(struct engine *e)
 {
 	if (e->nfs != NULL)
 		nfs_server_stop(e->nfs);
+	if (e->iscsi != NULL)
+		iscsi_server_stop(e->iscsi);
 	if (e->fuse != NULL)
 		cwfuse_server_stop(e->fuse);
 	api_server_stop(e->api);
@@ -277,6 +327,8 @@ engine_stop(struct engine *e)
 		s3_client_free(e->s3);
 	if (e->has_pid_file)
 		unlink(e->pid_file);
+	for (size_t i = 0; i < ISCSI_PORTALS_MAX; i++)
+		free(e->iscsi_listen[i]);
 	free(e->pid_file);
 	free(e);
 }

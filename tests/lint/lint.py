@@ -27,7 +27,8 @@ LAYERS = {
 }
 # the composition root wires everything; single headers a layer may see besides
 EXTRA = {
-    "gateway/engine.c": ["frontends/nfs/nfs.h", "frontends/fuse/cwfuse.h", "gateway/api/api.h"],
+    "gateway/engine.c": ["frontends/nfs/nfs.h", "frontends/fuse/cwfuse.h", "frontends/iscsi/iscsi.h",
+                         "gateway/api/api.h"],
     "gateway/main.c": ["frontends/nfs/nfs.h", "frontends/fuse/cwfuse.h", "gateway/api/api.h"],
 }
 ONLY_IN = {
