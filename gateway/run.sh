@@ -3,7 +3,8 @@
 # run.sh - the gateway in the foreground with an embedded S3 store: what `make run` does.
 #
 # Environment: O (where the programs are), CAUSEWAY_HOME (state, default ./var), CAUSEWAY_NFS,
-# CAUSEWAY_API, CAUSEWAY_S3 (address:port, defaults 127.0.0.1 with 2049, 8080, 9000).
+# CAUSEWAY_ISCSI, CAUSEWAY_API, CAUSEWAY_S3 (address:port, defaults 127.0.0.1 with 2049, 3260, 8080, 9000;
+# CAUSEWAY_ISCSI=none: no block volumes are served).
 # Ends by Ctrl-C or SIGTERM: the daemon first, then the store. Exit: 0 stopped, 1 it does not run,
 # 2 wrong environment.
 set -u
@@ -12,6 +13,7 @@ umask 022
 O=${O:-build/release}
 HOME_DIR=${CAUSEWAY_HOME:-./var}
 NFS=${CAUSEWAY_NFS:-127.0.0.1:2049}
+ISCSI=${CAUSEWAY_ISCSI:-127.0.0.1:3260}
 API=${CAUSEWAY_API:-127.0.0.1:8080}
 S3=${CAUSEWAY_S3:-127.0.0.1:9000}
 QUICK_S=10       # a daemon that served for less before it failed died "at once"
@@ -67,6 +69,7 @@ check_free() { # NAME VALUE
 }
 
 check_address CAUSEWAY_NFS "$NFS"
+[ "$ISCSI" = none ] || check_address CAUSEWAY_ISCSI "$ISCSI"
 check_address CAUSEWAY_API "$API"
 check_address CAUSEWAY_S3 "$S3"
 for p in causewayd causeway causeway-s3d; do
@@ -92,6 +95,7 @@ if ! flock -n 9; then
 fi
 echo $$ >"$HOME_DIR/run/run.pid"
 check_free CAUSEWAY_NFS "$NFS"
+[ "$ISCSI" = none ] || check_free CAUSEWAY_ISCSI "$ISCSI"
 check_free CAUSEWAY_API "$API"
 check_free CAUSEWAY_S3 "$S3"
 
@@ -114,7 +118,8 @@ make_conf() {
 # causeway.conf - what causewayd must know to start; causeway.conf(5) is the manual. A key that is
 # commented out has the value shown. Shares and gateways are made through the API or \`causeway share\`.
 #
-# \`make run\` writes the four addresses at each start, from CAUSEWAY_NFS, CAUSEWAY_API and CAUSEWAY_S3.
+# \`make run\` writes the addresses at each start, from CAUSEWAY_NFS, CAUSEWAY_ISCSI, CAUSEWAY_API and
+# CAUSEWAY_S3.
 
 [gateway]
 # Where the state lives; relative paths below are relative to it. Default: this file's directory.
@@ -153,6 +158,7 @@ credentials = credentials
 index = cache/index.db
 # Directories that hold cached data, one line for each disk: disk.NAME = DIRECTORY.
 disk.cache = cache
+$(disk_lines)
 # Most bytes of cached data, clean and dirty together.
 capacity = 10G
 # Dirty bytes from which on writers are slowed; 0 = three quarters of the capacity.
@@ -209,7 +215,76 @@ profile = default
 [fuse]
 # The socket that \`causeway mount\` speaks to. Without it: no FUSE.
 socket = run/fuse.sock
+
+$(volume_sections)
 EOF
+}
+
+# What volumes need of the configuration; homes of before volumes get it, too.
+disk_lines() {
+	cat <<-'EOF'
+		# Disks for an upload buffer, for working storage, and for the data of one stored volume.
+		disk.buffer = disks/buffer
+		disk.working = disks/working
+		disk.stored = disks/stored
+		# How large a disk calls itself, in whole GiB. Default: its file system's size.
+		disk_size.stored = 10G
+	EOF
+}
+
+volume_sections() {
+	cat <<-EOF
+		[iscsi]
+		# Where iSCSI answers; several addresses with commas between them. Without it: no iSCSI.
+		listen = $(iscsi_listen)
+		# A volume whose NetworkInterfaceId is no address of ours is served at all addresses.
+		any_interface = yes
+		# What stands before the target's name in its iSCSI name.
+		#naming_authority = iqn.1997-05.com.amazon
+		# Threads that serve connections; 0 = chosen by the number of processors.
+		#loops = 0
+		# Microseconds that a thread looks for work before it sleeps; 0 = the default.
+		#spin_us = 0
+		# Connections at once; 0 = 1,024.
+		#max_connections = 0
+
+		[volumes]
+		# The bucket that holds the images of the volumes, and a prefix in it that ends in a slash.
+		bucket = volumes
+		#prefix =
+		# Which [credentials] section its keys come from.
+		#credentials = default
+		# The name in [keys] that encrypts volumes which are created without a KMSKey. Default: none.
+		#key =
+		# Compress what is uploaded.
+		#compression = yes
+		# How long every recovery point is kept, in seconds; 0 = a day.
+		#recovery_keep_s = 0
+		# A recovery point is made so often while there is something to upload; 0 = 15,000 milliseconds.
+		#seal_interval_ms = 0
+		# Or when so much waits; 0 = 256M.
+		#seal_bytes = 0
+
+		[keys]
+		# Keys for encryption: NAME = 32 bytes in base64, or NAME = file:PATH. KMSKey alias/NAME selects one.
+		#example = file:keys/example
+	EOF
+}
+
+iscsi_listen() { [ "$ISCSI" = none ] || printf '%s' "$ISCSI"; }
+
+upgrade_conf() {
+	grep -q '^[ \t]*\[iscsi\]' "$CONF" && return 0
+	{
+		if grep -q '^[ \t]*disk\.cache[ \t]*=' "$CONF" && ! grep -q '^[ \t]*disk\.buffer' "$CONF"; then
+			disk_lines >"$CONF.disks" &&
+				sed "/^[ \t]*disk\.cache[ \t]*=/r $CONF.disks" "$CONF"
+		else
+			cat "$CONF"
+		fi
+		printf '\n'
+		volume_sections
+	} >"$CONF.new" && chmod --reference="$CONF" "$CONF.new" && mv "$CONF.new" "$CONF" && rm -f "$CONF.disks"
 }
 
 # set_key SECTION KEY VALUE - in the configuration, where it is not so already.
@@ -231,7 +306,9 @@ fi
 if [ ! -s "$CONF" ]; then
 	make_conf || fail "cannot write $CONF"
 fi
+upgrade_conf || fail "cannot write $CONF"
 set_key nfs listen "$NFS"
+set_key iscsi listen "$(iscsi_listen)"
 set_key api listen "$API"
 set_key s3 endpoint "http://$(reachable "$S3")"
 
@@ -330,6 +407,31 @@ wait_for() {
 
 is_healthy() { curl -fsS --noproxy '*' -o /dev/null -m 5 "http://$(reachable "$API")/healthz"; }
 
+has_gateway() { cli gateway list --json | grep -q "\"GatewayType\": *\"$1\""; }
+
+# The gateways for volumes and a volume to try. With a deleted cache the volume is attached again: its
+# image is in the bucket.
+first_volumes() {
+	local id
+	[ "$ISCSI" = none ] && return 0
+	if ! has_gateway CACHED; then
+		: >"$HOME_DIR/run/first-volume"
+		cli gateway activate --type CACHED --name causeway-cached --buffer buffer >/dev/null || return 1
+	fi
+	if ! has_gateway STORED; then
+		cli gateway activate --type STORED --name causeway-stored --buffer working >/dev/null || return 1
+	fi
+	[ -e "$HOME_DIR/run/first-volume" ] || return 0
+	if ! cli volume show demo >/dev/null 2>&1; then
+		id=$(cat "$HOME_DIR/run/demo-volume" 2>/dev/null)
+		if [ -z "$id" ] || ! cli volume attach "$id" >/dev/null 2>&1; then
+			cli volume create demo --size 1G --create-bucket >/dev/null || return 1
+			cli volume show demo --json | sed -n 's/^ *"id": "\(vol-[^"]*\)".*/\1/p' >"$HOME_DIR/run/demo-volume"
+		fi
+	fi
+	rm -f "$HOME_DIR/run/first-volume"
+}
+
 # The gateway and the share of the first start. With a deleted cache it is a first start again: the
 # bucket is the same, and so is what the share shows.
 first_start() {
@@ -343,6 +445,25 @@ first_start() {
 		cli share create demo --bucket demo --create-bucket --squash NoSquash >/dev/null || return 1
 	fi
 	rm -f "$mark"
+}
+
+print_iscsi_help() {
+	local iscsi host port
+	if [ "$ISCSI" = none ]; then
+		return
+	fi
+	iscsi=$(reachable "$ISCSI")
+	host=$(host_of "$iscsi") port=$(port_of "$iscsi")
+	cat <<EOF
+It serves the 1 GiB volume demo by iSCSI, too; its image is in bucket volumes.
+
+  Linux     iscsiadm -m discovery -t st -p $host:$port && iscsiadm -m node -T iqn.1997-05.com.amazon:demo -l
+  Windows   iscsicli QAddTargetPortal $host     then   iscsicli QLoginTarget iqn.1997-05.com.amazon:demo
+  libiscsi  iscsi-ls -s iscsi://$iscsi/
+  QEMU      qemu-img info iscsi://$iscsi/iqn.1997-05.com.amazon:demo/0
+  more      $O/causeway --home $HOME_DIR volume create NAME --size 10G
+
+EOF
 }
 
 print_help() {
@@ -362,9 +483,10 @@ Causeway serves /demo; its objects are in bucket demo.
   keys      export AWS_SHARED_CREDENTIALS_FILE=$CREDENTIALS
   files     $CONF, objects in $HOME_DIR/store
 
-Ctrl-C stops it with nothing lost.
-
 EOF
+	print_iscsi_help
+	say "Ctrl-C stops it with nothing lost."
+	say ""
 }
 
 # --- start -------------------------------------------------------------------------------------------
@@ -382,6 +504,9 @@ fi
 served_since=$SECONDS
 if [ -z "$stopping" ] && ! first_start; then
 	[ -z "$stopping" ] && give_up "the first gateway and share could not be made: see above"
+fi
+if [ -z "$stopping" ] && ! first_volumes; then
+	[ -z "$stopping" ] && say "the volume of the first start could not be made: see above; the rest is served"
 fi
 if [ -z "$stopping" ]; then
 	print_help

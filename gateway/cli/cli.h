@@ -108,6 +108,8 @@ int cmd_uploads(struct cli *c, struct cli_args *a);
 int cmd_conflicts(struct cli *c, struct cli_args *a);
 int cmd_events(struct cli *c, struct cli_args *a);
 int cmd_share(struct cli *c, struct cli_args *a);
+int cmd_volume(struct cli *c, struct cli_args *a);
+int cmd_snapshot(struct cli *c, struct cli_args *a);
 int cmd_gateway(struct cli *c, struct cli_args *a);
 int cmd_mount(struct cli *c, struct cli_args *a);
 int cmd_umount(struct cli *c, struct cli_args *a);
@@ -115,8 +117,21 @@ int cmd_check(struct cli *c, struct cli_args *a);
 
 /* cli_wait_uploaded - until nothing is pending (of share, NULL = all); timeout_s 0 = for ever. */
 int cli_wait_uploaded(struct cli *c, const char *share, unsigned int timeout_s);
-/* cli_file_gateway - ARN of the first FILE_S3 gateway, activating one when there is none. Malloced. */
-int cli_file_gateway(struct cli *c, char **arn);
-int cli_activate(struct cli *c, const char *name, const char *timezone, char **arn);
+/* cli_gateway - ARN of the oldest gateway of the type, activating one when there is none. Malloced. */
+int cli_gateway(struct cli *c, const char *type, char **arn);
+int cli_activate(
+    struct cli *c, const char *type, const char *name, const char *timezone, char **arn);
+/* cli_disk - the id of the disk that has this node, path or id. Malloced. */
+int cli_disk(struct cli *c, const char *gateway, const char *name, char **id);
+/* cli_create_bucket - one that is there already is fine. credentials: a section's name, NULL = default */
+int cli_create_bucket(struct cli *c, const char *credentials, const char *bucket);
+/* cli_delete - DELETE /v1/...; *out is a new reference. */
+int cli_delete(struct cli *c, const char *path, json_t **out);
+/* cli_volume - what /v1/volumes says about it. *out is a new reference. */
+int cli_volume(struct cli *c, const char *name, json_t **out);
+/* cli_print_volumes - a table of what /v1/volumes lists. */
+void cli_print_volumes(const json_t *list);
+/* cli_size - "10G" or bytes. result: CLI_OK, CLI_USAGE */
+int cli_size(const char *option, const char *text, uint64_t *out);
 
 #endif

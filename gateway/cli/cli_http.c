@@ -222,3 +222,9 @@ cli_aws(struct cli *c, const char *op, json_t *in, json_t **out)
 	free(target);
 	return rc;
 }
+
+int
+cli_delete(struct cli *c, const char *path, json_t **out)
+{
+	return call(c, "DELETE", path, NULL, NULL, NULL, path, false, out);
+}

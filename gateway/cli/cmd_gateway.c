@@ -9,7 +9,7 @@
 
 /* The activation flow of an appliance: GET / with the region gives the key. */
 static int
-activation_key(struct cli *c, char **out)
+activation_key(struct cli *c, const char *type, char **out)
 {
 	struct cli_reply r;
 	char *query;
@@ -18,7 +18,7 @@ activation_key(struct cli *c, char **out)
 	*out = NULL;
 	if (rc != CLI_OK)
 		return rc;
-	query = xasprintf("activationRegion=%s&gatewayType=FILE_S3&no_redirect", c->region);
+	query = xasprintf("activationRegion=%s&gatewayType=%s&no_redirect", c->region, type);
 	rc = cli_request(c, "GET", "/", query, NULL, NULL, false, &r);
 	free(query);
 	if (rc != CLI_OK)
@@ -34,17 +34,17 @@ activation_key(struct cli *c, char **out)
 }
 
 int
-cli_activate(struct cli *c, const char *name, const char *timezone, char **arn)
+cli_activate(struct cli *c, const char *type, const char *name, const char *timezone, char **arn)
 {
 	json_t *in, *out;
 	char *key;
-	int rc = activation_key(c, &key);
+	int rc = activation_key(c, type, &key);
 
 	*arn = NULL;
 	if (rc != CLI_OK)
 		return rc;
 	in = json_pack("{s:s, s:s, s:s, s:s, s:s}", "ActivationKey", key, "GatewayName", name,
-	    "GatewayTimezone", timezone, "GatewayRegion", c->region, "GatewayType", "FILE_S3");
+	    "GatewayTimezone", timezone, "GatewayRegion", c->region, "GatewayType", type);
 	free(key);
 	if (in == NULL)
 		return cli_usage("the name is no UTF-8 text");
@@ -57,24 +57,73 @@ cli_activate(struct cli *c, const char *name, const char *timezone, char **arn)
 }
 
 int
-cli_file_gateway(struct cli *c, char **arn)
+cli_gateway(struct cli *c, const char *type, char **arn)
 {
 	json_t *out, *g;
 	size_t i;
 	int rc = cli_aws(c, "ListGateways", json_object(), &out);
+	char *name;
 
 	*arn = NULL;
 	if (rc != CLI_OK)
 		return rc;
 	json_array_foreach(json_object_get(out, "Gateways"), i, g)
 	{
-		if (*arn == NULL && strcmp(cli_str(g, "GatewayType"), "FILE_S3") == 0)
+		if (*arn == NULL && strcmp(cli_str(g, "GatewayType"), type) == 0)
 			*arn = xstrdup(cli_str(g, "GatewayARN"));
 	}
 	json_decref(out);
 	if (*arn != NULL)
 		return CLI_OK;
-	return cli_activate(c, "causeway", "GMT", arn);
+	if (strcmp(type, "FILE_S3") == 0)
+		return cli_activate(c, type, "causeway", "GMT", arn);
+	name = xasprintf("causeway-%s", strcmp(type, "STORED") == 0 ? "stored" : "cached");
+	rc = cli_activate(c, type, name, "GMT", arn);
+	free(name);
+	return rc;
+}
+
+int
+cli_disk(struct cli *c, const char *gateway, const char *name, char **id)
+{
+	json_t *out, *d;
+	size_t i;
+	int rc = cli_aws(c, "ListLocalDisks", json_pack("{s:s}", "GatewayARN", gateway), &out);
+
+	*id = NULL;
+	if (rc != CLI_OK)
+		return rc;
+	json_array_foreach(json_object_get(out, "Disks"), i, d)
+	{
+		if (*id == NULL && (strcmp(cli_str(d, "DiskNode"), name) == 0 ||
+				       strcmp(cli_str(d, "DiskPath"), name) == 0 ||
+				       strcmp(cli_str(d, "DiskId"), name) == 0))
+			*id = xstrdup(cli_str(d, "DiskId"));
+	}
+	json_decref(out);
+	if (*id != NULL)
+		return CLI_OK;
+	cli_error("no disk %s, or it is another gateway's: see ListLocalDisks", name);
+	return CLI_FAILED;
+}
+
+/* Give it a disk as upload buffer, or as working storage when it is for stored volumes. */
+static int
+add_buffer(struct cli *c, const char *arn, const char *type, const char *disk)
+{
+	bool is_stored = strcmp(type, "STORED") == 0;
+	json_t *out;
+	char *id;
+	int rc = cli_disk(c, arn, disk, &id);
+
+	if (rc != CLI_OK)
+		return rc;
+	rc = cli_aws(c, is_stored ? "AddWorkingStorage" : "AddUploadBuffer",
+	    json_pack("{s:s, s:[s]}", "GatewayARN", arn, "DiskIds", id), &out);
+	free(id);
+	if (rc == CLI_OK)
+		json_decref(out);
+	return rc;
 }
 
 static int
@@ -114,10 +163,12 @@ list(struct cli *c)
 int
 cmd_gateway(struct cli *c, struct cli_args *a)
 {
-	const char *name = "causeway", *timezone = "GMT", *verb;
+	const char *name = "causeway", *timezone = "GMT", *type = "FILE_S3", *buffer = NULL, *verb;
 	const struct cli_opt opts[] = {
 	    {.name = "name", .has_value = true, .value = &name},
 	    {.name = "timezone", .has_value = true, .value = &timezone},
+	    {.name = "type", .letter = 't', .has_value = true, .value = &type},
+	    {.name = "buffer", .has_value = true, .value = &buffer},
 	    {.name = "json", .letter = 'j', .flag = &c->is_json},
 	};
 	char *arn;
@@ -130,9 +181,13 @@ cmd_gateway(struct cli *c, struct cli_args *a)
 		return list(c);
 	if (strcmp(verb, "activate") != 0 || a->argc > 1)
 		return cli_usage("gateway list, or gateway activate");
-	rc = cli_activate(c, name, timezone, &arn);
-	if (rc != CLI_OK)
+	rc = cli_activate(c, type, name, timezone, &arn);
+	if (rc == CLI_OK && buffer != NULL)
+		rc = add_buffer(c, arn, type, buffer);
+	if (rc != CLI_OK) {
+		free(arn);
 		return rc;
+	}
 	if (c->is_json) {
 		json_t *o = json_pack("{s:s}", "GatewayARN", arn);
 

@@ -7,7 +7,6 @@
 #include "gateway/base/clock.h"
 #include "gateway/base/digest.h"
 #include "gateway/cli/cli.h"
-#include "s3/objstore_s3.h"
 
 #define LIST_MAX 100
 #define DESCRIBE_BATCH 10 /* DescribeNFSFileShares takes so many ARNs */
@@ -189,54 +188,6 @@ share_show(struct cli *c, const char *name)
 
 /* --- creating ------------------------------------------------------------------------------------ */
 
-/* Make the bucket with the configuration's own store settings; one that is there already is fine. */
-static int
-create_bucket(struct cli *c, const char *bucket)
-{
-	struct s3_store_conf sc = {0};
-	struct objstore_req req = {.op = OBJ_BUCKET_CREATE, .max_tries = 3};
-	const struct config_cred *cred;
-	struct s3_client *client;
-	struct objstore *store;
-	char why[256] = "";
-	int err, rc = cli_need_conf(c);
-
-	if (rc != CLI_OK)
-		return rc;
-	cred = config_cred_for_role(&c->conf, NULL);
-	sc.endpoint = c->conf.s3_endpoint;
-	sc.region = c->conf.s3_region;
-	sc.bucket = (char *)(uintptr_t)bucket;
-	sc.path_style = c->conf.s3_path_style;
-	sc.ca_file = c->conf.s3_ca_file;
-	sc.proxy = c->conf.s3_proxy;
-	sc.insecure_tls = c->conf.s3_insecure_tls;
-	if (cred != NULL)
-		sc.cred = cred->cred;
-	err = s3_client_new(&client);
-	if (err < 0) {
-		cli_error("%s", err_str(err));
-		return CLI_FAILED;
-	}
-	err = objstore_s3_new(client, &sc, &store, why, sizeof(why));
-	if (err == 0) {
-		struct objstore_req head = {.op = OBJ_BUCKET_HEAD, .max_tries = 3};
-
-		err = objstore_call(store, &head);
-		objstore_req_clear(&head);
-		if (err == -ERR_NO_BUCKET || err == -ENOENT) {
-			err = objstore_call(store, &req);
-			snprintf(why, sizeof(why), "%s", req.error_code);
-			objstore_req_clear(&req);
-		}
-		store->ops->close(store);
-	}
-	s3_client_free(client);
-	if (err < 0)
-		cli_error("bucket %s: %s %s", bucket, err_str(err), why);
-	return err < 0 ? CLI_FAILED : CLI_OK;
-}
-
 static void
 put_str(json_t *o, const char *key, const char *value)
 {
@@ -332,11 +283,11 @@ share_create(struct cli *c, const struct share_opts *o, const char *name)
 		return cli_usage("share create NAME --bucket BUCKET");
 	rc = cli_need_api(c);
 	if (rc == CLI_OK && o->is_create_bucket)
-		rc = create_bucket(c, o->bucket);
+		rc = cli_create_bucket(c, NULL, o->bucket);
 	if (rc == CLI_OK && o->gateway != NULL)
 		gateway = xstrdup(o->gateway);
 	else if (rc == CLI_OK)
-		rc = cli_file_gateway(c, &gateway);
+		rc = cli_gateway(c, "FILE_S3", &gateway);
 	if (rc == CLI_OK)
 		rc = cli_aws(c, "CreateNFSFileShare", create_request(o, name, gateway), &out);
 	free(gateway);

@@ -15,11 +15,33 @@
 #define POLL_MAX_MS 2000
 #define LINE_EVERY_MS 10000 /* without a terminal: at most one line of progress in so long */
 
-struct pending { /* over the shares asked for */
+struct pending { /* over the shares asked for; volumes count only without a share */
 	uint64_t files, bytes, oldest_s, failing, nfiles;
 	uint64_t rate; /* bytes a second */
 	bool is_found, is_offline;
 };
+
+/* A volume with something to upload counts as one. */
+static void
+sum_volumes(const json_t *status, struct pending *p)
+{
+	const json_t *volumes = json_object_get(status, "volumes"), *v;
+	size_t i;
+
+	json_array_foreach((json_t *)(uintptr_t)volumes, i, v)
+	{
+		uint64_t dirty = cli_num(v, "dirty_bytes");
+
+		if (dirty == 0)
+			continue;
+		p->files++;
+		p->bytes += dirty;
+		if (json_is_false(json_object_get(v, "store_reachable")))
+			p->is_offline = true;
+		if (cli_num(v, "oldest_dirty_s") > p->oldest_s)
+			p->oldest_s = cli_num(v, "oldest_dirty_s");
+	}
+}
 
 static struct pending
 sum_pending(const json_t *status, const char *share)
@@ -42,8 +64,10 @@ sum_pending(const json_t *status, const char *share)
 		if (cli_num(s, "oldest_dirty_s") > p.oldest_s)
 			p.oldest_s = cli_num(s, "oldest_dirty_s");
 	}
-	if (share == NULL)
+	if (share == NULL) {
 		p.is_found = true;
+		sum_volumes(status, &p);
+	}
 	return p;
 }
 
@@ -315,6 +339,10 @@ cmd_status(struct cli *c, struct cli_args *a)
 	} else {
 		print_head(status);
 		print_shares(status);
+		if (json_array_size(json_object_get(status, "volumes")) > 0) {
+			putchar('\n');
+			cli_print_volumes(json_object_get(status, "volumes"));
+		}
 	}
 	json_decref(status);
 	return CLI_OK;

@@ -31,7 +31,15 @@ static const struct command {
 	"list | show NAME | create NAME --bucket B ... | delete NAME [--force] |\n"
 	"              refresh NAME [--folder F]...",
 	cmd_share},
-    {"gateway", "list | activate [--name N] [--timezone Z]   activated gateways", cmd_gateway},
+    {"volume",
+	"list | show V | create NAME --size S ... | delete V | resize V S | attach ID |\n"
+	"              detach V | chap V ... | points V | schedule V ...   block volumes (iSCSI)",
+	cmd_volume},
+    {"snapshot", "list [V] | create V [--description D] | delete ID", cmd_snapshot},
+    {"gateway",
+	"list | activate [--type FILE_S3|CACHED|STORED] [--name N] [--timezone Z]\n"
+	"              [--buffer DISK]                             activated gateways",
+	cmd_gateway},
     {"mount", "SHARE DIR [-o allow_other,ro,cache=S] [--background]   a share by FUSE", cmd_mount},
     {"umount", "DIR", cmd_umount},
     {"check", "                                            prove index and cache, offline",

@@ -72,7 +72,7 @@ class Gateway:
         self.programs = programs
         self.dir = tempfile.mkdtemp(prefix="cwrun-")
         self.home = os.path.join(self.dir, "home")
-        self.nfs_port, self.api_port, self.s3_port = free_ports(3)
+        self.nfs_port, self.api_port, self.s3_port, self.iscsi_port = free_ports(4)
         self.proc = None
         self.log = os.path.join(self.dir, "log")
 
@@ -81,6 +81,7 @@ class Gateway:
         e["CAUSEWAY_NFS"] = "127.0.0.1:%d" % self.nfs_port
         e["CAUSEWAY_API"] = "127.0.0.1:%d" % self.api_port
         e["CAUSEWAY_S3"] = "127.0.0.1:%d" % self.s3_port
+        e["CAUSEWAY_ISCSI"] = "127.0.0.1:%d" % self.iscsi_port
         e.update(more)
         return e
 

@@ -13,18 +13,22 @@
 #   gw_s3_env COMMAND ARG...  COMMAND with the store's credentials in its environment
 #   gw_v1 METHOD PATH   a signed request to /v1
 #   gw_activate [TYPE [NAME]]  one more gateway; gw_share makes the first by itself
+#   gw_volume NAME [SIZE]  (with GW_VOLUMES) a cached volume on a CACHED gateway, waits until it is AVAILABLE; prints the ARN
+#   gw_iscsi NAME       the URL of LUN 0 of target NAME for libiscsi
 #   gw_fail TEXT...     ends the test; gw_skip TEXT... ends it as skipped
 #
 # Sets GW_DIR GW_API (http://address:port) GW_API_PORT GW_NFS_PORT GW_S3 GW_PID GW_GATEWAY_ARN and AWS_*.
 # Before gw_start may be set: GW_STORE=rgw (with CW_RGW_ENDPOINT, CW_RGW_ACCESS, CW_RGW_SECRET in the
 # environment), GW_CAPACITY (1G), GW_SETTLE_MS (50), GW_MAX_AGE_MS (2000), GW_CONF (more INI lines),
-# GW_S3D_ARGS, GW_WAIT (seconds, 60).
+# GW_S3D_ARGS, GW_WAIT (seconds, 60), GW_VOLUMES=1 (iSCSI on a free port, disks buffer, working and stored, bucket
+# volumes; then GW_ISCSI_PORT is set, too), GW_VOLUMES_CONF (more lines of section [volumes]).
 set -u
 
 GW_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 GW_O=$(cd "${O:-$GW_TOP/build/debug}" && pwd)
 GW_STORE=${GW_STORE:-s3d} GW_CAPACITY=${GW_CAPACITY:-1G} GW_SETTLE_MS=${GW_SETTLE_MS:-50}
 GW_MAX_AGE_MS=${GW_MAX_AGE_MS:-2000} GW_CONF=${GW_CONF:-} GW_S3D_ARGS=${GW_S3D_ARGS:-} GW_WAIT=${GW_WAIT:-60}
+GW_VOLUMES=${GW_VOLUMES:-} GW_VOLUMES_CONF=${GW_VOLUMES_CONF:-}
 GW_PID='' GW_S3D_PID='' GW_GATEWAY_ARN='' GW_TEMP=''
 
 gw_fail() {
@@ -107,6 +111,23 @@ gw_write_conf() {
 		socket = run/fuse.sock
 		$GW_CONF
 	EOF
+	[ -z "$GW_VOLUMES" ] || gw_volumes_conf >>"$GW_DIR/causeway.conf"
+}
+
+gw_volumes_conf() {
+	cat <<-EOF
+		[cache]
+		disk.buffer = disks/buffer
+		disk.working = disks/working
+		disk.stored = disks/stored
+		disk_size.stored = 2G
+		[iscsi]
+		listen = 127.0.0.1:$GW_ISCSI_PORT
+		[volumes]
+		bucket = volumes
+		prefix = vols/
+		$GW_VOLUMES_CONF
+	EOF
 }
 
 gw_write_credentials() { # FILE ACCESS SECRET
@@ -152,10 +173,10 @@ gw_start() {
 		GW_DIR=$GW_TEMP
 	fi
 	mkdir -p "$GW_DIR/store" "$GW_DIR/cache" "$GW_DIR/run"
-	ports=$(gw_free_ports 3)
-	read -r GW_NFS_PORT GW_API_PORT GW_S3_PORT <<<"$ports"
+	ports=$(gw_free_ports 4)
+	read -r GW_NFS_PORT GW_API_PORT GW_S3_PORT GW_ISCSI_PORT <<<"$ports"
 	GW_API=http://127.0.0.1:$GW_API_PORT
-	export GW_DIR GW_API GW_API_PORT GW_NFS_PORT GW_S3_PORT
+	export GW_DIR GW_API GW_API_PORT GW_NFS_PORT GW_S3_PORT GW_ISCSI_PORT
 	gw_start_store
 	export GW_S3
 	gw_write_credentials "$GW_DIR/credentials" GWAPIKEY gwapisecret
@@ -164,6 +185,7 @@ gw_start() {
 		AWS_EC2_METADATA_DISABLED=true AWS_DEFAULT_REGION=us-east-1 AWS_DEFAULT_OUTPUT=json \
 		AWS_MAX_ATTEMPTS=2 AWS_REQUEST_CHECKSUM_CALCULATION=when_required \
 		AWS_RESPONSE_CHECKSUM_VALIDATION=when_required
+	[ -z "$GW_VOLUMES" ] || gw_s3 s3api create-bucket --bucket volumes >/dev/null || gw_fail "bucket volumes"
 	gw_run
 }
 
@@ -196,6 +218,7 @@ gw_activate() {
 		--query GatewayARN --output text) || gw_fail "activate-gateway"
 	export GW_GATEWAY_ARN
 	echo "$GW_GATEWAY_ARN" >"$GW_DIR/gateway-arn" # gw_share is often called as $(gw_share ...)
+	[ "$type" != STORED ] || return 0
 	disk=$(gw_aws list-local-disks --gateway-arn "$GW_GATEWAY_ARN" \
 		--query 'Disks[?DiskAllocationType==`AVAILABLE`].DiskId | [0]' --output text)
 	[ "$disk" = None ] || gw_aws add-cache --gateway-arn "$GW_GATEWAY_ARN" --disk-ids "$disk" \
@@ -224,9 +247,38 @@ gw_share() {
 	echo "$arn"
 }
 
+gw_disk() { # NODE - its id
+	gw_aws list-local-disks --gateway-arn "$GW_GATEWAY_ARN" --query "Disks[?DiskNode=='$1'].DiskId | [0]" --output text
+}
+
+gw_volume_is() { # ARN STATUS
+	[ "$(gw_aws describe-cached-iscsi-volumes --volume-arns "$1" \
+		--query 'CachediSCSIVolumes[0].VolumeStatus' --output text)" = "$2" ]
+}
+
+gw_volume() {
+	local name=$1 size=${2:-1073741824} arn
+	if [ -s "$GW_DIR/cached-arn" ]; then
+		GW_GATEWAY_ARN=$(cat "$GW_DIR/cached-arn")
+	else
+		gw_activate CACHED "cached-$$"
+		gw_aws add-upload-buffer --gateway-arn "$GW_GATEWAY_ARN" --disk-ids "$(gw_disk buffer)" >/dev/null ||
+			gw_fail "add-upload-buffer"
+		echo "$GW_GATEWAY_ARN" >"$GW_DIR/cached-arn"
+	fi
+	arn=$(gw_aws create-cached-iscsi-volume --gateway-arn "$GW_GATEWAY_ARN" --volume-size-in-bytes "$size" \
+		--target-name "$name" --network-interface-id 127.0.0.1 --client-token "token-$name-$$" \
+		--query VolumeARN --output text) || gw_fail "create-cached-iscsi-volume $name"
+	gw_wait "$GW_WAIT" "volume $name to be AVAILABLE" gw_volume_is "$arn" AVAILABLE
+	echo "$arn"
+}
+
+gw_iscsi() { echo "iscsi://127.0.0.1:$GW_ISCSI_PORT/iqn.1997-05.com.amazon:$1/0"; }
+
 gw_is_drained() {
 	gw_v1 GET /v1/status | python3 -c 'import json, sys
-sys.exit(any(s["pending_files"] for s in json.load(sys.stdin)["shares"]))'
+s = json.load(sys.stdin)
+sys.exit(any(x["pending_files"] for x in s["shares"]) or any(x["dirty_bytes"] for x in s["volumes"]))'
 }
 
 gw_drain() {
