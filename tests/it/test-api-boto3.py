@@ -447,12 +447,18 @@ SAMPLES = {
     "IPV4AddressCIDR": "10.0.0.0/8", "Squash": "RootSquash", "NotificationPolicy": "{}",
     "DNSHostName": "a.example.com", "Folder": "/", "ClientToken": "modeltoken", "Marker": "m",
     "GatewayName": "model", "FileShareName": "model", "TagKey": "k",
+    "SnapshotId": "snap-12345678", "TargetName": "model", "IqnName": "iqn.1993-08.org.debian:01:x",
+    "ChapSecret": "123456789012", "NetworkInterfaceId": "127.0.0.1",
 }
 
 
 def sample(shape):
     if shape.name in SAMPLES:
         return SAMPLES[shape.name]
+    if shape.name == "VolumeARN":
+        return gateway + "/volume/vol-0123456789ABCDEF0"
+    if shape.name == "TargetARN":
+        return gateway + "/target/iqn.1997-05.com.amazon:none"
     if shape.name == "FileShareARN":
         return gateway.rsplit(":", 1)[0] + ":share/share-00000000"
     if shape.name.endswith("ARN"):
@@ -472,7 +478,12 @@ OURS = ("ActivateGateway AddCache AddTagsToResource CreateNFSFileShare DeleteFil
         "DescribeCache DescribeGatewayInformation DescribeMaintenanceStartTime DescribeNFSFileShares "
         "ListFileShares ListGateways ListLocalDisks ListTagsForResource NotifyWhenUploaded RefreshCache "
         "RemoveTagsFromResource UpdateGatewayInformation UpdateMaintenanceStartTime "
-        "UpdateNFSFileShare").split()
+        "UpdateNFSFileShare AddUploadBuffer AddWorkingStorage AttachVolume CreateCachediSCSIVolume CreateSnapshot "
+        "CreateSnapshotFromVolumeRecoveryPoint CreateStorediSCSIVolume DeleteChapCredentials "
+        "DeleteSnapshotSchedule DeleteVolume DescribeCachediSCSIVolumes DescribeChapCredentials "
+        "DescribeSnapshotSchedule DescribeStorediSCSIVolumes DescribeUploadBuffer DescribeWorkingStorage "
+        "DetachVolume ListVolumeInitiators ListVolumeRecoveryPoints ListVolumes UpdateChapCredentials "
+        "UpdateSnapshotSchedule").split()
 model = botocore.session.get_session().get_service_model("storagegateway")
 
 
@@ -481,7 +492,9 @@ def every_operation_of_the_model_is_known():
     for op in model.operation_names:
         status, doc = signed(op)
         assert doc.get("__type") != "UnknownOperationException", op
-        if op not in OURS:
+        if op in OURS:
+            assert status == 200 or doc["__type"] == "ValidationException", (op, doc)
+        else:
             assert status == 400 and "not valid for the specified gateway" in doc["message"], (op, doc)
 
 
