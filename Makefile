@@ -183,7 +183,7 @@ test-unit: ## unit tests under AddressSanitizer and UBSan
 TSAN_UNIT := $(foreach w,_loop _cache_ _share_ _sync_ _s3_mem _s3_store _nfs_server _nfs_drc _scsi_tasks _scsi_pr _iscsi_session _iscsi_login _vol_remote _volume_,$(foreach u,$(UNIT),$(if $(findstring $(w),$(u)),$(u))))
 test-tsan: ## the concurrent unit tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory -j2 BUILD=tsan $(patsubst $(O)/%,build/tsan/%,$(TSAN_UNIT))
-	@O=build/tsan TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1" tests/run.py $(patsubst $(O)/%,build/tsan/%,$(TSAN_UNIT))
+	@O=build/tsan TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1" tests/run.py --timeout 600 $(patsubst $(O)/%,build/tsan/%,$(TSAN_UNIT))
 test-it: ## real clients against the sanitized programs, and the same S3 tests on Ceph RGW
 	@$(MAKE) --no-print-directory -j2 BUILD=asan all tools
 	@O=build/asan tests/run.py $(IT)

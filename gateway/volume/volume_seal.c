@@ -586,8 +586,10 @@ volume_thread_start(struct cw_volume *v)
 {
 	int err;
 
+	pthread_mutex_lock(&v->sched_lock); /* the copier kicks already */
 	v->is_stopping = false;
 	v->is_kicked = true;
+	pthread_mutex_unlock(&v->sched_lock);
 	err = pthread_create(&v->thread, NULL, volume_main, v);
 	v->has_thread = err == 0;
 	return -err;

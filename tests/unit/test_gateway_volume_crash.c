@@ -361,12 +361,16 @@ run_lives(enum cw_volume_mode mode)
 		if (mode == CW_VOLUME_STORED)
 			assert_int_equal(vf.nfetches, 0);
 	}
-	cache_failpoint = NULL;
+	countdown = -1;
+	vx_drain(x);
+	assert_int_equal(vx_call(x, CW_VIO_READ, 0, REACH, buf, false), 0);
+	pthread_mutex_lock(&vf.lock);
 	print_message("epochs %llu, adopted %u, fetches %u\n", (unsigned long long)vf.now.epoch,
 	    vf.nadopted, vf.nfetches);
-	vx_drain(x);
-	assert_memory_equal(vf.now.p, (vx_call(x, CW_VIO_READ, 0, REACH, buf, false), buf), REACH);
+	assert_memory_equal(vf.now.p, buf, REACH);
+	pthread_mutex_unlock(&vf.lock);
 	vx_end(x);
+	cache_failpoint = NULL; /* the threads that look at it are gone */
 	free(moments);
 }
 
