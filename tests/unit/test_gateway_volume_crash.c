@@ -344,10 +344,11 @@ run_lives(enum cw_volume_mode mode)
 	x->conf.flush_interval_ms = 5;
 	x->vconf.seal_interval_ms = 20;
 	vf.check = check_image;
+	cache_failpoint =
+	    at_failpoint; /* counts nothing yet; before there are threads that look at it */
 	assert_int_equal(vx_try_open(x, NULL, true), 0);
 	note_moment();
 	snprintf(cut_index, sizeof(cut_index), "%s/index-0.db", x->dir);
-	cache_failpoint = at_failpoint;
 	for (int life = 0; life < lives; life++) {
 		unsigned int nops = (unsigned int)(fx_random(&rnd) % 150);
 
