@@ -275,11 +275,12 @@ run_lives(bool is_volume, bool is_pinned)
 
 	print_message("CW_SEED=%llu\n", (unsigned long long)rnd);
 	countdown = -1;
+	cache_failpoint =
+	    at_failpoint; /* before there are threads that look at it, until they are gone */
 	fx_now = fx_new_volume(&osfile_crash, 64u << 20, is_volume, is_pinned);
 	fx_now->may_lose_power = true;
 	fx_now->conf.flush_interval_ms = 5;
 	snprintf(cut_index, sizeof(cut_index), "%s/index-0.db", fx_now->dir);
-	cache_failpoint = at_failpoint;
 	for (int i = 0; i < FX_FILES; i++)
 		history_start(i);
 	for (int life = 0; life < lives && fx_now->nversions < FX_VERSIONS - 200; life++) {
@@ -296,13 +297,14 @@ run_lives(bool is_volume, bool is_pinned)
 		if (is_pinned)
 			assert_int_equal(fx_now->nfetches, 0);
 	}
-	cache_failpoint = NULL;
+	countdown = -1;
 	fx_close(fx_now);
 	for (int i = 0; i < FX_FILES; i++) {
 		while (histories[i].n > 0)
 			free(histories[i].v[--histories[i].n].p);
 	}
 	fx_free(fx_now);
+	cache_failpoint = NULL;
 }
 
 static void
