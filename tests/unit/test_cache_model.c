@@ -243,6 +243,12 @@ get_seed(void)
 	return seed;
 }
 
+#ifdef __SANITIZE_THREAD__
+#define ZERO_OPS 1000 /* minutes each; in full under AddressSanitizer */
+#else
+#define ZERO_OPS 3000
+#endif
+
 static unsigned int
 get_ops(unsigned int usual)
 {
@@ -270,7 +276,7 @@ static void
 zeros_and_holes_match_in_a_cache_that_must_evict(void **state)
 {
 	(void)state;
-	run_model(&osfile_crash, 26u << 20, get_seed() + 2, get_ops(3000), true, false);
+	run_model(&osfile_crash, 26u << 20, get_seed() + 2, get_ops(ZERO_OPS), true, false);
 }
 
 static void
@@ -278,7 +284,7 @@ a_pinned_space_never_asks_the_bucket(void **state)
 {
 	(void)state;
 	/* its CLEAN data does not count: dirty_max has to hold two layers of 9 MiB */
-	run_model(&osfile_crash, 26u << 20, get_seed() + 3, get_ops(3000), true, true);
+	run_model(&osfile_crash, 26u << 20, get_seed() + 3, get_ops(ZERO_OPS), true, true);
 }
 
 int
