@@ -87,7 +87,7 @@ check_protection(struct scsi_task *t)
 	return true;
 }
 
-/* In the order of SPC-4 5.? and SAM-5 5.3.3: is it there, what must be told first, may it, is it right. */
+/* In the order of SAM-5 5.3.3: is it there, what must be told first, may it, is it right. */
 static bool
 check(struct scsi_task *t)
 {
