@@ -268,15 +268,15 @@ cut_clean(struct cache_file *f, uint64_t old_base_limit)
 			chunk_seal_done(ch, old_base_limit);
 			cachei_chunk_tidy(ch);
 		}
-		return;
 	}
-	while ((ch = cachei_chunk_next(f, &pos)) != NULL) {
+	while (f->has_cut_base && (ch = cachei_chunk_next(f, &pos)) != NULL) {
 		if (ch->sealed != 0)
 			continue;
 		chunk_seal_done(ch, old_base_limit);
 		if (cachei_chunk_tidy(ch))
 			pos--;
 	}
+	/* also without a walk: after a restart the uploader may have fetched what a truncation hid before */
 	f->has_cut_base = f->sealed_limit < f->sealed_size;
 }
 

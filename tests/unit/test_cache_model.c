@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_cache_model.c - thousands of random operations against a byte array; CW_SEED repeats a run. */
+/* test_cache_model.c - thousands of random operations against a byte array; CW_SEED repeats a run,
+ * CW_TEST names one of the tests. */
 #include <time.h>
 
 #include "tests/unit/cache_fixture.h"
@@ -297,6 +298,7 @@ main(void)
 	    cmocka_unit_test(a_pinned_space_never_asks_the_bucket),
 	};
 
+	cmocka_set_test_filter(getenv("CW_TEST"));
 	cachei_big_fetch = 128u << 10; /* so that some are large, see buffer.c */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,6 +70,30 @@ write_during_upload_stays_dirty(void **state)
 	end(fx);
 }
 
+static void
+a_truncation_during_an_upload_is_remembered_over_a_restart(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = make_remote(fx, 0, MIB);
+
+	(void)state;
+	assert_int_equal(fx_write(f, 0, 4096, buf2, 0), 0);
+	fx_seal(fx, f);
+	fx_truncate(fx, f, 300000);
+	assert_int_equal(cache_evict_all(fx->cache), 0);
+	fx_close(fx);
+	fx_open(fx);
+	fx_check_sealed(fx, f); /* the uploader fetches what clients cannot see any more */
+	fx_wait_landed(f);
+	fx_seal_done(fx, f);
+	fx_truncate(fx, f, MIB); /* zeros from now on */
+	fx_seal(fx, f);
+	fx_seal_done(fx, f);
+	fx_check_clean(fx, f);
+	fx_check_range(f, 0, MIB, 0);
+	end(fx);
+}
+
 /* --- zeros and holes ------------------------------------------------------------------------------------- */
 
 static struct fx *
@@ -885,6 +909,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(write_during_upload_stays_dirty),
+	    cmocka_unit_test(a_truncation_during_an_upload_is_remembered_over_a_restart),
 	    cmocka_unit_test(a_seal_waits_for_a_write_that_makes_the_file_longer_and_has_its_size),
 	    cmocka_unit_test(zeroing_an_empty_tebibyte_does_nothing_at_all),
 	    cmocka_unit_test(zeros_need_no_bytes_and_become_a_hole_of_the_base),
