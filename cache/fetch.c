@@ -32,6 +32,8 @@ struct cache_fetch {
 	uint64_t off; /* block aligned */
 	uint32_t len; /* whole blocks */
 	uint32_t gen;
+	uint32_t
+	    sync_errors; /* of the space, before bytes were taken from the data file or put there */
 	struct cache_buf *buf;
 	bool has_turn; /* large: nobody else lands such in the space now */
 	int result;
@@ -75,6 +77,7 @@ fetch_new(struct cache_file *f, uint64_t off, uint32_t len)
 	ft->off = off;
 	ft->len = len;
 	ft->gen = f->base_gen;
+	ft->sync_errors = f->space->sync_errors;
 	ft->src_slot = NO_SLOT;
 	ft->first_no = (uint32_t)(off >> CACHE_CHUNK_SHIFT);
 	ft->nchunks = (uint32_t)((off + len - 1) >> CACHE_CHUNK_SHIFT) - ft->first_no + 1;
@@ -434,10 +437,11 @@ fetch_land(struct work *w)
 	struct cache_fetch *ft = container_of(w, struct cache_fetch, work);
 	struct cache_space *s = ft->space;
 	struct cache *c = s->cache;
-	uint32_t sync_errors;
 	int err = ft->result;
 
 	cache_space_lock(s);
+	if (ft->src_slot == NO_SLOT)
+		ft->sync_errors = s->sync_errors;
 	if (err < 0 || ft->gen != ft->file->base_gen) {
 		/* a refill that failed, or the base changed: let the waiters look again */
 		fetch_end(ft, ft->gen != ft->file->base_gen || ft->src_slot != NO_SLOT ? 0 : err);
@@ -462,7 +466,6 @@ fetch_land(struct work *w)
 		cache_commit(s, &ft->waiter);
 		return;
 	}
-	sync_errors = s->sync_errors;
 	cache_space_unlock(s);
 	CACHE_FAILPOINT("fetch-before-write");
 	err = land_write(ft);
@@ -470,7 +473,7 @@ fetch_land(struct work *w)
 	    cachei_evict_bite(c) > 0) /* make room once; the second answer counts */
 		err = land_write(ft);
 	cache_space_lock(s);
-	if (err == 0 && ft->gen == ft->file->base_gen && sync_errors == s->sync_errors) {
+	if (err == 0 && ft->gen == ft->file->base_gen && ft->sync_errors == s->sync_errors) {
 		land_finish(ft);
 		if (ft->src_slot == NO_SLOT)
 			c->fetched_bytes += ft->len;

@@ -230,9 +230,13 @@ static void
 chunk_seal_done(struct chunk *ch, uint64_t old_base_limit)
 {
 	struct cache_space *s = ch->file->space;
-	uint64_t sealed = sealed_data(ch), unsynced = ch->sealed_unsynced;
+	uint64_t sealed = sealed_data(ch), unsynced = ch->sealed_unsynced, named = sealed;
 	uint64_t keep = ch->clean & ~ch->sealed & keep_mask(ch->no, old_base_limit);
 	int32_t slot = ch->sealed_slot;
+
+	if ((ch->flags & CHUNK_RELOC) != 0)
+		sealed &=
+		    ~unsynced; /* a failed sync may have lost them, the bucket has them (P6) */
 
 	if (ch->sealed != 0)
 		cachei_chunk_changed(ch, true);
@@ -247,9 +251,9 @@ chunk_seal_done(struct chunk *ch, uint64_t old_base_limit)
 	}
 	cachei_chunk_drop_clean(ch);
 	ch->clean_slot = slot;
-	ch->clean_row = sealed;
+	ch->clean_row = named;
 	cachei_chunk_set_clean(ch, sealed);
-	ch->clean_lazy = unsynced;
+	ch->clean_lazy = unsynced & sealed;
 	list_add_tail(&s->lru, &ch->lru);
 	ch->flags |= CHUNK_REF;
 }

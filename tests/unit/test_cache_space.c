@@ -94,6 +94,78 @@ a_truncation_during_an_upload_is_remembered_over_a_restart(void **state)
 	end(fx);
 }
 
+static void
+a_failed_commit_is_tried_again_without_being_asked(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	bool is_safe = false;
+
+	(void)state;
+	fx->conf.flush_interval_ms = 10;
+	fx_close(fx);
+	fx_open(fx);
+	osfile_crash_fail_syncs(1);
+	assert_int_equal(fx_write(&fx->files[0], 0, 600000, buf, 0), 0);
+	cache_mark(fx->space);
+	for (int i = 0; i < 1000 && !is_safe; i++) {
+		clock_sleep_ms(5);
+		is_safe = fx->cache->fdatasyncs >= 2 && !fx->cache->failing;
+	}
+	assert_true(is_safe);
+	osfile_crash_forget_cached();
+	fx_check_range(&fx->files[0], 0, 600000, 0);
+	end(fx);
+}
+
+/* seal_ends_after_failed_sync - the sealed bytes may be gone, though they can still be read for a while. */
+static void
+seal_ends_after_failed_sync(struct fx *fx, struct fx_file *f)
+{
+	fx_seal(fx, f);
+	osfile_crash_fail_syncs(1);
+	assert_int_equal(cache_commit_sync(fx->space), -EIO);
+	fx_seal_done(fx, f); /* before the next round copies them */
+	osfile_crash_forget_cached();
+	fx_wait_landed(f);
+	fx_check_clean(fx, f);
+	assert_int_equal(cache_commit_sync(fx->space), 0);
+	fx_check_clean(fx, f);
+	fx_check_range(f, 0, FX_MAX, 0);
+	fx_close(fx);
+	fx_open(fx);
+	fx_check_clean(fx, f);
+	fx_check_range(f, 0, FX_MAX, 0);
+}
+
+static void
+an_upload_that_ends_after_a_failed_sync_leaves_no_lost_bytes_as_clean(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = &fx->files[0];
+
+	(void)state;
+	assert_int_equal(fx_write(f, 0, 300000, buf, 0), 0); /* its slot becomes the CLEAN one */
+	seal_ends_after_failed_sync(fx, f);
+	assert_true(fx->nfetches > 0);
+	end(fx);
+}
+
+static void
+a_refill_after_a_failed_sync_leaves_no_lost_bytes_as_clean(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = make_remote(fx, 0, MIB);
+
+	(void)state;
+	fx_check_range(f, 0, FX_MAX, 0);
+	fx_wait_landed(f);
+	assert_int_equal(cache_commit_sync(fx->space), 0);
+	for (uint64_t off = 8192; off < MIB; off += CACHE_CHUNK_SIZE) /* into the CLEAN slots */
+		assert_int_equal(fx_write(f, off, 100000, buf2, 0), 0);
+	seal_ends_after_failed_sync(fx, f);
+	end(fx);
+}
+
 /* --- zeros and holes ------------------------------------------------------------------------------------- */
 
 static struct fx *
@@ -909,6 +981,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(write_during_upload_stays_dirty),
+	    cmocka_unit_test(a_failed_commit_is_tried_again_without_being_asked),
+	    cmocka_unit_test(an_upload_that_ends_after_a_failed_sync_leaves_no_lost_bytes_as_clean),
+	    cmocka_unit_test(a_refill_after_a_failed_sync_leaves_no_lost_bytes_as_clean),
 	    cmocka_unit_test(a_truncation_during_an_upload_is_remembered_over_a_restart),
 	    cmocka_unit_test(a_seal_waits_for_a_write_that_makes_the_file_longer_and_has_its_size),
 	    cmocka_unit_test(zeroing_an_empty_tebibyte_does_nothing_at_all),
