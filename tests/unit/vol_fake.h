@@ -54,6 +54,20 @@ vf_reset(void)
 	vf.before.p = xcalloc(1, VF_MAX);
 }
 
+/* vf_now - epoch and size of the newest image, from any thread. */
+static inline uint64_t
+vf_now(uint64_t *size)
+{
+	uint64_t epoch;
+
+	pthread_mutex_lock(&vf.lock);
+	epoch = vf.now.epoch;
+	if (size != NULL)
+		*size = vf.now.size;
+	pthread_mutex_unlock(&vf.lock);
+	return epoch;
+}
+
 static inline void
 vf_copy(struct vf_image *to, const struct vf_image *from)
 {
@@ -162,13 +176,23 @@ vol_remote_destroy(const struct vol_remote_conf *c)
 uint64_t
 vol_remote_epoch(const struct vol_remote *r)
 {
-	return r->img->epoch;
+	uint64_t epoch;
+
+	pthread_mutex_lock(&vf.lock);
+	epoch = r->img->epoch;
+	pthread_mutex_unlock(&vf.lock);
+	return epoch;
 }
 
 uint64_t
 vol_remote_size(const struct vol_remote *r)
 {
-	return r->img->size;
+	uint64_t size;
+
+	pthread_mutex_lock(&vf.lock);
+	size = r->img->size;
+	pthread_mutex_unlock(&vf.lock);
+	return size;
 }
 
 bool
@@ -215,17 +239,19 @@ vol_remote_put_epoch(struct vol_remote *r, uint64_t epoch, uint64_t size_bytes, 
 	uint64_t at = 0;
 	int err = vf.fail_put;
 
-	CW_ASSERT(epoch == r->img->epoch + 1);
+	CW_ASSERT(epoch == vol_remote_epoch(r) + 1);
 	if (err != 0 && !vf.fail_after)
 		return err;
-	if (vf.now.epoch == epoch) { /* a restart: it is there */
+	if (vf_now(NULL) == epoch) { /* a restart: it is there */
 		vf.nadopted++;
 		r->pending = epoch;
 		return err;
 	}
 	img = xcalloc(1, sizeof(*img));
 	img->p = xcalloc(1, VF_MAX);
+	pthread_mutex_lock(&vf.lock);
 	vf_copy(img, &vf.now);
+	pthread_mutex_unlock(&vf.lock);
 	img->epoch = epoch;
 	img->size = size_bytes;
 	img->time_ns = time_ns;
@@ -263,8 +289,8 @@ out:
 void
 vol_remote_apply(struct vol_remote *r, uint64_t epoch)
 {
-	CW_ASSERT(r->pending == epoch && vf.now.epoch == epoch);
 	pthread_mutex_lock(&vf.lock);
+	CW_ASSERT(r->pending == epoch && vf.now.epoch == epoch);
 	r->img = &vf.now;
 	pthread_mutex_unlock(&vf.lock);
 }
@@ -281,34 +307,41 @@ int
 vol_remote_snapshot_create(
     struct vol_remote *r, const char *id, const char *description, int64_t time_ns)
 {
-	struct vol_snapshot *s = &vf.snaps[vf.nsnaps];
+	struct vol_snapshot *s;
 
 	(void)description;
 	if (vf.fail_put != 0)
 		return vf.fail_put;
+	pthread_mutex_lock(&vf.lock);
+	s = &vf.snaps[vf.nsnaps];
 	snprintf(vf.snap_ids[vf.nsnaps], sizeof(vf.snap_ids[0]), "%s", id);
 	*s = (struct vol_snapshot){.id = vf.snap_ids[vf.nsnaps],
 	    .epoch = r->img->epoch,
 	    .size_bytes = r->img->size,
 	    .time_ns = time_ns};
 	vf.nsnaps++;
+	pthread_mutex_unlock(&vf.lock);
 	return 0;
 }
 
 int
 vol_remote_snapshot_delete(struct vol_remote *r, const char *id)
 {
+	int err = -ENOENT;
+
 	(void)r;
-	for (unsigned int i = 0; i < vf.nsnaps; i++) {
+	pthread_mutex_lock(&vf.lock);
+	for (unsigned int i = 0; i < vf.nsnaps && err != 0; i++) {
 		if (strcmp(vf.snap_ids[i], id) != 0)
 			continue;
 		vf.nsnaps--;
 		memcpy(vf.snap_ids[i], vf.snap_ids[vf.nsnaps], sizeof(vf.snap_ids[0]));
 		vf.snaps[i] = vf.snaps[vf.nsnaps];
 		vf.snaps[i].id = vf.snap_ids[i];
-		return 0;
+		err = 0;
 	}
-	return -ENOENT;
+	pthread_mutex_unlock(&vf.lock);
+	return err;
 }
 
 void
@@ -316,23 +349,30 @@ vol_remote_snapshot_each(
     struct vol_remote *r, void (*fn)(void *arg, const struct vol_snapshot *s), void *arg)
 {
 	(void)r;
+	pthread_mutex_lock(&vf.lock);
 	for (unsigned int i = 0; i < vf.nsnaps; i++)
 		fn(arg, &vf.snaps[i]);
+	pthread_mutex_unlock(&vf.lock);
 }
 
 void
 vol_remote_point_each(struct vol_remote *r, size_t max,
     void (*fn)(void *arg, uint64_t epoch, int64_t time_ns, uint64_t size_bytes), void *arg)
 {
+	struct vf_image img;
+
+	pthread_mutex_lock(&vf.lock);
+	img = *r->img;
+	pthread_mutex_unlock(&vf.lock);
 	if (max > 0)
-		fn(arg, r->img->epoch, r->img->time_ns, r->img->size);
+		fn(arg, img.epoch, img.time_ns, img.size);
 }
 
 void
 vol_remote_get_stats(struct vol_remote *r, struct vol_remote_stats *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->epoch = r->img->epoch;
+	out->epoch = vol_remote_epoch(r);
 	out->is_owner = true;
 }
 

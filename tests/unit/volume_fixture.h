@@ -349,7 +349,9 @@ vx_drain(struct vx *x)
 static inline void
 vx_check_bucket(struct vx *x)
 {
+	pthread_mutex_lock(&vf.lock);
 	assert_memory_equal(vf.now.p, x->oracle, VF_MAX);
+	pthread_mutex_unlock(&vf.lock);
 }
 #endif
 
