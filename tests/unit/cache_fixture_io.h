@@ -152,6 +152,11 @@ fx_check_range(struct fx_file *f, uint64_t off, uint32_t len, unsigned int flags
 
 	memset(buf, 0xee, len);
 	assert_int_equal(fx_read(f, off, len, buf, flags), 0);
+	/* at once: byte by byte takes minutes in a race checker */
+	if (memcmp(buf, f->oracle + off, len) == 0) {
+		free(buf);
+		return;
+	}
 	for (uint32_t i = 0; i < len; i++) {
 		if (buf[i] == f->oracle[off + i])
 			continue;
@@ -160,7 +165,6 @@ fx_check_range(struct fx_file *f, uint64_t off, uint32_t len, unsigned int flags
 		    f->oracle[off + i], (unsigned long long)f->size);
 		fail();
 	}
-	free(buf);
 }
 
 /* --- upload ------------------------------------------------------------------------------------------------ */
