@@ -225,6 +225,7 @@ preempt_and_abort_ends_the_writes_of_the_ousted(void **state)
 	waits = io_new(a, cdb, 10, buf, 512, 0);
 	waits->is_gathering = true; /* its Data-Out has not come */
 	io_send(waits);
+	on_loop(a->loop, nothing, NULL); /* both have begun: the ousting comes by another loop */
 	scsi_put64(list, KEY_B);
 	scsi_put64(list + 8, KEY_A);
 	preempt = io_new(b, out, 10, list, 24, 0);
