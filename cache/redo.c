@@ -153,15 +153,26 @@ copy_blocks(struct cache_space *s, int32_t from, int32_t to, uint64_t mask)
 	return 0;
 }
 
+/* layer_of - blocks of the slot, as DIRTY or SEALED bytes. locked */
+static uint64_t
+layer_of(const struct chunk *ch, int32_t slot)
+{
+	if ((ch->flags & CHUNK_DEAD) != 0 || slot == NO_SLOT)
+		return 0;
+	if (slot == ch->dirty_slot)
+		return dirty_data(ch);
+	return slot == ch->sealed_slot ? sealed_data(ch) : 0;
+}
+
 /* move_slot - all of a layer to a fresh slot. locked, unlocks for the copy */
 static int
-move_slot(struct chunk *ch, int32_t old, uint64_t mask)
+move_slot(struct cache_space *s, struct chunk *ch, int32_t old)
 {
-	struct cache_space *s = ch->file->space;
+	uint64_t mask = layer_of(ch, old);
 	int32_t fresh;
 	int err;
 
-	if (old == NO_SLOT || mask == 0)
+	if (mask == 0)
 		return 0;
 	fresh = cachei_slot_alloc(s, NO_SLOT);
 	cachei_slot_ref(s, old);
@@ -189,7 +200,8 @@ move_slot(struct chunk *ch, int32_t old, uint64_t mask)
 static int
 relocate_chunk(struct cache_space *s, struct chunk *ch)
 {
-	int err = 0;
+	int32_t sealed = NO_SLOT, dirty = NO_SLOT;
+	int err;
 
 	ch->pins++;
 	ch->flags |= CHUNK_HOLD;
@@ -197,10 +209,14 @@ relocate_chunk(struct cache_space *s, struct chunk *ch)
 	while (ch->nwriters > 0)
 		pthread_cond_wait(&s->idle, &s->lock);
 	s->nidle_waiters--;
-	if ((ch->flags & CHUNK_DEAD) == 0 && ch->sealed_unsynced != 0)
-		err = move_slot(ch, ch->sealed_slot, sealed_data(ch));
-	if (err == 0 && (ch->flags & CHUNK_DEAD) == 0 && ch->dirty_unsynced != 0)
-		err = move_slot(ch, ch->dirty_slot, dirty_data(ch));
+	/* both now: while the first is copied, a seal may end and the next one begin, and DIRTY be SEALED */
+	if ((ch->flags & CHUNK_DEAD) == 0) {
+		sealed = ch->sealed_unsynced != 0 ? ch->sealed_slot : NO_SLOT;
+		dirty = ch->dirty_unsynced != 0 ? ch->dirty_slot : NO_SLOT;
+	}
+	err = move_slot(s, ch, sealed);
+	if (err == 0)
+		err = move_slot(s, ch, dirty);
 	ch->flags &= (uint16_t)~CHUNK_HOLD;
 	if ((ch->flags & CHUNK_DEAD) == 0) {
 		if (err == 0 && (ch->flags & CHUNK_RELOC) != 0) {

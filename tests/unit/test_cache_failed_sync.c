@@ -105,6 +105,53 @@ a_refill_after_a_failed_sync_leaves_no_lost_bytes_as_clean(void **state)
 	end(fx);
 }
 
+static struct fx
+    *turning; /* the next pread ends the seal of its first file and begins another one */
+
+static int
+pread_and_turn(struct osfile *file, void *p, size_t len, uint64_t off, bool nowait)
+{
+	struct fx *fx = turning;
+
+	if (fx != NULL) {
+		turning = NULL;
+		fx_seal_done(fx, &fx->files[0]);
+		fx_seal(fx, &fx->files[0]);
+	}
+	return osfile_crash.pread(file, p, len, off, nowait);
+}
+
+static void
+dirty_bytes_that_are_sealed_while_sealed_ones_are_copied_are_copied_too(void **state)
+{
+	struct osfile_ops os = osfile_crash;
+	uint64_t rnd = 7;
+	struct fx *fx;
+	struct fx_file *f;
+
+	(void)state;
+	os.pread = pread_and_turn;
+	fx = fx_new(&os, 64 * MIB);
+	fx->conf.flush_interval_ms = 100000;
+	fx_close(fx);
+	fx_open(fx);
+	fx_fill(&rnd, buf, sizeof(buf));
+	fx_fill(&rnd, buf2, sizeof(buf2));
+	f = &fx->files[0];
+	assert_int_equal(fx_write(f, 0, 300000, buf, 0), 0);
+	fx_seal(fx, f);
+	assert_int_equal(fx_write(f, 0, 300000, buf2, 0), 0);
+	osfile_crash_fail_syncs(1);
+	assert_int_equal(cache_commit_sync(fx->space), -EIO);
+	turning = fx;
+	assert_int_equal(cache_commit_sync(fx->space), 0);
+	assert_null(turning);
+	osfile_crash_forget_cached();
+	fx_check_sealed(fx, f);
+	fx_check_range(f, 0, FX_MAX, 0);
+	end(fx);
+}
+
 static void
 a_sync_that_fails_under_zeros_and_a_seal_loses_nothing(void **state)
 {
@@ -146,6 +193,8 @@ main(void)
 	    cmocka_unit_test(a_failed_commit_is_tried_again_without_being_asked),
 	    cmocka_unit_test(an_upload_that_ends_after_a_failed_sync_leaves_no_lost_bytes_as_clean),
 	    cmocka_unit_test(a_refill_after_a_failed_sync_leaves_no_lost_bytes_as_clean),
+	    cmocka_unit_test(
+		dirty_bytes_that_are_sealed_while_sealed_ones_are_copied_are_copied_too),
 	    cmocka_unit_test(a_sync_that_fails_under_zeros_and_a_seal_loses_nothing),
 	};
 
