@@ -176,7 +176,7 @@ test: deps ## build and pass all the tests
 
 test-lint: ## house rules, formatting, man pages; clang builds it too
 	@tests/run.py tests/lint/lint.py
-	@$(MAKE) --no-print-directory -j2 BUILD=release CC=clang O=build/clang all
+	@$(MAKE) --no-print-directory -j2 BUILD=fuzz CC=clang all
 test-unit: ## unit tests under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory -j2 BUILD=asan unit
 	@O=build/asan tests/run.py $(patsubst $(O)/%,build/asan/%,$(UNIT))
