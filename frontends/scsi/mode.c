@@ -15,7 +15,7 @@
 
 /* Pages as they are when nothing was changed; byte 0 and 1 are code and length. */
 static const uint8_t rw_error[12] = {PAGE_RW_ERROR, 10, 0xc0 /* AWRE, ARRE: we relocate */};
-static const uint8_t caching[20] = {0x80 | PAGE_CACHING, 18, 0x04 /* WCE */};
+static const uint8_t caching[20] = {0x80 | PAGE_CACHING, 18};
 static const uint8_t control[12] = {0x80 | PAGE_CONTROL, 10,
     0x20 /* TST 001b: task sets by nexus */, 0x10 /* QUEUE ALGORITHM 1 */,
     0x00 /* UA_INTLCK_CTRL 0, SWP 0 */, 0x40 /* TAS */, 0, 0, 0xff, 0xff /* busy: unlimited */, 0,

@@ -2,8 +2,8 @@
 /*
  * mode.h - mode pages as bytes: what can be changed, how they are written and read. Pure.
  *
- * Changeable: WCE (caching page) and SWP (control page), both saveable.  Without WCE every write is durable
- * before its status, so that an initiator that never flushes loses nothing.
+ * Changeable: WCE (caching page) and SWP (control page), both saveable.  Without WCE, which is how a volume begins,
+ * every write is durable before its status, so that an initiator that outlives a stop of ours loses nothing.
  */
 #ifndef SCSI_MODE_H
 #define SCSI_MODE_H
@@ -19,7 +19,7 @@ struct mode_values {
 
 #define MODE_DEFAULT                                                                               \
 	{                                                                                          \
-		.is_wce = true                                                                     \
+		.is_wce = false, .is_swp = false                                                   \
 	}
 
 enum mode_pc { MODE_CURRENT, MODE_CHANGEABLE, MODE_DEFAULTS, MODE_SAVED };

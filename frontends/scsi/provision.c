@@ -38,11 +38,13 @@ unmap_more(struct scsi_task *t)
 
 	while (job->next < job->n && t->status == SCSI_GOOD && !scsi_task_is_stopping(t)) {
 		const struct unmap_extent *e = &job->e[job->next++];
+		bool is_fua = job->next == job->n && /* what came before is durable with it */
+			      atomic_load(&t->nexus->target->is_write_through);
 
 		if (e->n == 0)
 			continue;
 		if (!scsi_task_vio(t, CW_VIO_ZERO, e->lba * job->block_bytes,
-			(uint64_t)e->n * job->block_bytes, NULL, false, unmap_step))
+			(uint64_t)e->n * job->block_bytes, NULL, is_fua, unmap_step))
 			return false;
 		scsi_result(t, t->vio.result, true);
 	}
@@ -72,6 +74,8 @@ scsi_run_unmap(struct scsi_task *t)
 	asc = unmap_decode(t->out, t->out_len, scsi_blocks(t), job->e, &job->n);
 	if (asc != 0)
 		return scsi_fail(t, KEY_ILLEGAL_REQUEST, asc);
+	while (job->n > 0 && job->e[job->n - 1].n == 0)
+		job->n--;
 	return unmap_more(t);
 }
 

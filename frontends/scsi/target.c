@@ -94,7 +94,7 @@ int
 scsi_target_save(struct scsi_target *t, const struct pr_state *pr, const struct mode_values *saved)
 {
 	bool has_pr = pr->is_aptpl && pr->n > 0;
-	bool is_plain = !has_pr && saved->is_wce && !saved->is_swp;
+	bool is_plain = !has_pr && !saved->is_wce && !saved->is_swp;
 	char *text;
 	int err;
 

@@ -139,6 +139,22 @@ may_use(struct scsi_task *t, struct cw_volume *v, bool is_write)
 
 /* --- copying ------------------------------------------------------------------------------------------------ */
 
+static bool
+is_write_through(struct scsi_task *t, struct cw_volume *v)
+{
+	struct scsi_target *other;
+	bool yes = true;
+
+	if (v == scsi_volume(t))
+		return atomic_load(&t->nexus->target->is_write_through);
+	other = scsi_target_find(v);
+	if (other != NULL) {
+		yes = atomic_load(&other->is_write_through);
+		scsi_target_put(other);
+	}
+	return yes;
+}
+
 static int
 call(struct scsi_task *t, struct cw_volume *v, enum cw_vio_op op, uint64_t off, uint64_t len,
     void *buf)
@@ -146,7 +162,7 @@ call(struct scsi_task *t, struct cw_volume *v, enum cw_vio_op op, uint64_t off, 
 	struct cw_vio vio = {.op = op, .volume = v, .off = off, .len = len, .buf = buf};
 
 	if (op != CW_VIO_READ)
-		vio.is_fua = atomic_load(&t->nexus->target->is_write_through);
+		vio.is_fua = is_write_through(t, v);
 	return cw_volume_call(&vio);
 }
 

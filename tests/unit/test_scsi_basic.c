@@ -148,7 +148,8 @@ mode_pages_are_those_that_initiators_read(void **state)
 	assert_int_equal(r.in[2], 0x10); /* DPOFUA */
 	assert_int_equal(r.in[3], 0);
 	assert_int_equal(r.in[4], 0x88);
-	assert_int_equal(r.in[6] & 4, 4); /* WCE */
+	assert_int_equal(
+	    r.in[6] & 4, 0); /* WCE: writes are durable unless somebody wants it otherwise */
 	GOOD(a, NULL, 0, 255, 0x1a, 0, 0x3f, 0, 255, 0);
 	assert_int_equal(r.in[3], 8);
 	assert_int_equal(scsi_get32(r.in + 4), 2097152);
@@ -167,6 +168,8 @@ mode_pages_are_those_that_initiators_read(void **state)
 	GOOD(a, NULL, 0, 255, 0x1a, 8, 0x4a, 0, 255, 0);
 	assert_int_equal(r.in[6], 0);
 	assert_int_equal(r.in[8], 8);
+	GOOD(a, NULL, 0, 255, 0x1a, 8, 0x88, 0, 255, 0); /* the default */
+	assert_int_equal(r.in[6], 0);
 }
 
 static void

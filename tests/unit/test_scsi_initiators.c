@@ -41,7 +41,7 @@ linux_probes_a_disk(void **state)
 	GOOD(a, NULL, 0, 32, 0x1a, 0, 8, 0, 32, 0);
 	assert_int_equal(r.in[12] & 0x3f, 8);
 	assert_int_equal(
-	    r.in[14] & 5, 4); /* write cache enabled, read cache, too: "supports DPO and FUA" */
+	    r.in[14] & 5, 0); /* write cache disabled, read cache enabled: Linux need not flush */
 	assert_int_equal(r.in[2] & 0x10, 0x10);
 	/* sd_read_write_same: is 93h there, and 41h? scsi_report_opcode asks with option 1 */
 	GOOD(a, NULL, 0, 512, 0xa3, 0x0c, 1, 0x93, 0, 0, 0, 0, 2, 0, 0, 0);

@@ -512,25 +512,26 @@ static void
 saved_mode_values_survive_and_others_do_not(void **state)
 {
 	uint8_t list[] = {
-	    0, 0, 0, 0, 0x08, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+	    0, 0, 0, 0, 0x08, 18, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 
 	(void)state;
 	GOOD(a, list, sizeof(list), 0, 0x15, 0x10, 0, 0, sizeof(list), 0);
 	GOOD(a, NULL, 0, 255, 0x1a, 8, 0x08, 0, 255, 0);
-	assert_int_equal(r.in[6], 0);
+	assert_int_equal(r.in[6], 4);
 	GOOD(a, NULL, 0, 255, 0x1a, 8, 0xc8, 0, 255, 0);
-	assert_int_equal(r.in[6], 4);
-	restart();
-	GOOD(a, NULL, 0, 255, 0x1a, 8, 0x08, 0, 255, 0);
-	assert_int_equal(r.in[6], 4);
-	/* Linux: "write through" into cache_type saves, since the page says PS (drivers/scsi/sd.c) */
-	GOOD(a, list, sizeof(list), 0, 0x15, 0x11, 0, 0, sizeof(list), 0);
-	clear_ua(b);
+	assert_int_equal(r.in[6], 0);
 	restart();
 	GOOD(a, NULL, 0, 255, 0x1a, 8, 0x08, 0, 255, 0);
 	assert_int_equal(r.in[6], 0);
 	assert_true(atomic_load(&target->is_write_through));
-	list[6] = 4;
+	/* Linux: "write back" into cache_type saves, since the page says PS (drivers/scsi/sd.c) */
+	GOOD(a, list, sizeof(list), 0, 0x15, 0x11, 0, 0, sizeof(list), 0);
+	clear_ua(b);
+	restart();
+	GOOD(a, NULL, 0, 255, 0x1a, 8, 0x08, 0, 255, 0);
+	assert_int_equal(r.in[6], 4);
+	assert_false(atomic_load(&target->is_write_through));
+	list[6] = 0;
 	GOOD(a, list, sizeof(list), 0, 0x15, 0x11, 0, 0, sizeof(list), 0);
 	assert_string_equal(volume->pr_text, "");
 	list[7] = 1; /* a field that cannot be changed */

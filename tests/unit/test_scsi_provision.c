@@ -38,14 +38,17 @@ is_zero(uint64_t lba, uint64_t blocks)
 static void
 unmapped_blocks_read_as_zeros(void **state)
 {
-	struct unmap_extent e[3] = {{8, 16}, {0, 0}, {33, 3}};
+	struct unmap_extent e[4] = {{8, 16}, {0, 0}, {33, 3}, {0, 0}};
 
 	(void)state;
 	for (int async = 0; async < 2; async++) {
 		fake_is_async = async != 0;
 		memset(buf, 'x', 64 * 512);
 		assert_int_equal(block10(a, 0x2a, 0, 64, 0, buf, 64 * 512, 0), SCSI_GOOD);
-		assert_int_equal(unmap(a, e, 3), SCSI_GOOD);
+		fake_fua = 0;
+		assert_int_equal(unmap(a, e, 4), SCSI_GOOD);
+		assert_int_equal(
+		    atomic_load(&fake_fua), 1); /* the write cache is off: one flush for all */
 		assert_true(is_zero(8, 16));
 		assert_true(is_zero(33, 3)); /* less than a physical block, too */
 		assert_int_equal(volume->data[8 * 512 - 1], 'x');

@@ -132,9 +132,24 @@ part_of_a_large_block_can_come(void **state)
 }
 
 static void
+set_wce(bool is_on)
+{
+	uint8_t list[] = {
+	    0, 0, 0, 0, 0x08, 18, is_on ? 4 : 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+
+	GOOD(a, list, sizeof(list), 0, 0x15, 0x10, 0, 0, sizeof(list), 0);
+	CHECK(b, NULL, 0, 0, KEY_UNIT_ATTENTION, ASC_MODE_CHANGED, 0, 0, 0, 0, 0, 0);
+}
+
+static void
 fua_and_write_through_are_durable(void **state)
 {
 	(void)state;
+	fake_fua = fake_syncs = 0;
+	/* an initiator outlives us, and flushes only later what it wrote before */
+	assert_int_equal(block10(a, 0x2a, 0, 1, 0, buf, 512, 0), SCSI_GOOD);
+	assert_int_equal(atomic_load(&fake_fua), 1);
+	set_wce(true);
 	fake_fua = fake_syncs = 0;
 	assert_int_equal(block10(a, 0x2a, 0, 1, 0, buf, 512, 0), SCSI_GOOD);
 	assert_int_equal(atomic_load(&fake_fua), 0);
@@ -146,16 +161,10 @@ fua_and_write_through_are_durable(void **state)
 	assert_int_equal(block16(a, 0x91, 0, 0, 2, NULL, 0, 0), SCSI_GOOD); /* IMMED waits, too */
 	assert_int_equal(atomic_load(&fake_syncs), 3);
 	/* WCE off: written back till now becomes durable, and every write after */
-	{
-		uint8_t list[] = {
-		    0, 0, 0, 0, 0x08, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-
-		GOOD(a, list, sizeof(list), 0, 0x15, 0x10, 0, 0, sizeof(list), 0);
-	}
+	set_wce(false);
 	assert_int_equal(atomic_load(&fake_syncs), 4);
 	assert_int_equal(block10(a, 0x2a, 0, 1, 0, buf, 512, 0), SCSI_GOOD);
 	assert_int_equal(atomic_load(&fake_fua), 2);
-	CHECK(b, NULL, 0, 0, KEY_UNIT_ATTENTION, ASC_MODE_CHANGED, 0, 0, 0, 0, 0, 0);
 	GOOD(a, NULL, 0, 0, 0, 0, 0, 0, 0, 0);
 	/* START STOP UNIT with START = 0 flushes and stops nothing */
 	GOOD(a, NULL, 0, 0, 0x1b, 0, 0, 0, 0, 0);
