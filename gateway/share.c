@@ -22,6 +22,7 @@
 #include "gateway/base/strbuf.h"
 #include "gateway/reply.h"
 #include "gateway/share_int.h"
+#include "s3/objstore_door.h"
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list registry = LIST_INIT(registry);
@@ -217,7 +218,7 @@ share_new(uint32_t id, const struct cw_share_conf *conf, const struct cw_share_e
 	s->id = id;
 	s->env = *env;
 	s->env.appliance_id = xstrdup(env->appliance_id != NULL ? env->appliance_id : "");
-	s->store = s->env.store = share_door_new(env->store, cache_workq(env->cache));
+	s->store = s->env.store = objstore_door_new(env->store, cache_workq(env->cache));
 	s->nrefs = 1;
 	list_init(&s->changed);
 	list_init(&s->collecting);
@@ -237,8 +238,8 @@ share_cut_store(struct cw_share *s)
 
 	/* No store is replaced any more. */
 	for (o = s->old_stores; o != NULL; o = o->next)
-		share_door_shut(o->store);
-	share_door_shut(s->store);
+		objstore_door_replace(o->store, NULL);
+	objstore_door_replace(s->store, NULL);
 }
 
 static void
@@ -418,7 +419,7 @@ cw_share_replace_store(struct cw_share *s, struct objstore *store)
 {
 	struct share_old_store *o = xcalloc(1, sizeof(*o));
 
-	store = share_door_new(store, cache_workq(s->env.cache));
+	store = objstore_door_new(store, cache_workq(s->env.cache));
 	/* Requests of other threads may be on their way into the old one: it lives on, idle. */
 	share_lock(s);
 	o->store = s->store;

@@ -15,12 +15,6 @@ struct share_old_store {
 	struct share_old_store *next;
 };
 
-/* share_door_new - a store that hands on to `store` (taken) until it is shut; wq completes what comes
- * later. Closing it shuts it, and frees it when nobody can be inside any more. */
-struct objstore *share_door_new(struct objstore *store, struct workq *wq);
-/* share_door_shut - close the store behind it; may be called again. unlocked */
-void share_door_shut(struct objstore *s);
-
 /* share_op_begin - count an op in; false when the share closes. share_op_end - and out. Any lock state. */
 bool share_op_begin(struct cw_share *s);
 void share_op_end(struct cw_share *s);

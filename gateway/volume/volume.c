@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "gateway/volume/volume_int.h"
+#include "s3/objstore_door.h"
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list registry = LIST_INIT(registry);
@@ -201,7 +202,7 @@ volume_new(uint32_t space_id, const struct cw_volume_conf *conf, const struct cw
 	v->env.appliance_id = v->appliance_id;
 	v->space_id = space_id;
 	v->cache = env->cache;
-	v->store = volume_door_new(env->store, cache_workq(env->cache));
+	v->store = objstore_door_new(env->store, cache_workq(env->cache));
 	v->image_fd = -1;
 	v->progress = -1;
 	volume_row_init(&v->row);
@@ -462,7 +463,7 @@ stop(struct cw_volume *v, bool shut)
 	atomic_fetch_or(&v->nio, CLOSING); /* no new requests */
 	volume_target_end_all(v);
 	if (shut)
-		volume_door_replace(v->store, NULL);
+		objstore_door_replace(v->store, NULL);
 	volume_copier_stop(v);
 	volume_thread_stop(v);
 	wait_quiet(v);
@@ -592,7 +593,7 @@ cw_volume_resize(struct cw_volume *v, uint64_t size_bytes)
 void
 cw_volume_replace_store(struct cw_volume *v, struct objstore *store)
 {
-	volume_door_replace(v->store, store);
+	objstore_door_replace(v->store, store);
 	pthread_mutex_lock(&v->sched_lock);
 	v->is_retry_now = v->is_kicked = true;
 	v->is_probed = false;

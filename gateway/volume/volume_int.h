@@ -199,10 +199,6 @@ void volume_remote_open_local(struct cw_volume *v);
 /* volume_remote_connect - create it, or open it from the bucket. volume's thread. result: 0 or negative */
 int volume_remote_connect(struct cw_volume *v);
 
-/* --- volume_store.c ---------------------------------------------------------------------------------------- */
-struct objstore *volume_door_new(struct objstore *store, struct workq *wq);
-void volume_door_replace(struct objstore *door, struct objstore *store); /* NULL = shut */
-
 /* --- target.c ------------------------------------------------------------------------------------------------ */
 void volume_target_init(struct cw_volume *v, const struct cw_chap *chaps, size_t n);
 void volume_target_free(struct cw_volume *v);

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * share_store.c - the door between a share and its store, which can be shut.
- *
- * Many threads send requests and none of them takes a lock over it, so a store cannot just be closed
- * under them.  They all go through this door: shut, it closes the store behind it (what is under way
- * ends with -ECANCELED) and refuses whatever still comes, as a store that closes would.
- */
+#include "s3/objstore_door.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "gateway/base/list.h"
 #include "gateway/base/strbuf.h"
-#include "gateway/share_int.h"
-#include "s3/objstore.h"
 
 struct door {
 	struct objstore pub;
@@ -58,17 +52,17 @@ door_submit(struct objstore *s, struct objstore_req *req)
 }
 
 void
-share_door_shut(struct objstore *s)
+objstore_door_replace(struct objstore *door, struct objstore *store)
 {
-	struct door *d = container_of(s, struct door, pub);
-	struct objstore *store;
+	struct door *d = container_of(door, struct door, pub);
+	struct objstore *old;
 
 	pthread_rwlock_wrlock(&d->lock);
-	store = d->store;
-	d->store = NULL;
+	old = d->store;
+	d->store = store;
 	pthread_rwlock_unlock(&d->lock);
-	if (store != NULL)
-		store->ops->close(store);
+	if (old != NULL)
+		old->ops->close(old);
 }
 
 static void
@@ -76,14 +70,14 @@ door_close(struct objstore *s)
 {
 	struct door *d = container_of(s, struct door, pub);
 
-	share_door_shut(s);
+	objstore_door_replace(s, NULL);
 	pthread_rwlock_destroy(&d->lock);
 	free(d->label);
 	free(d);
 }
 
 struct objstore *
-share_door_new(struct objstore *store, struct workq *wq)
+objstore_door_new(struct objstore *store, struct workq *wq)
 {
 	static const struct objstore_ops ops = {.submit = door_submit, .close = door_close};
 	struct door *d = xcalloc(1, sizeof(*d));
