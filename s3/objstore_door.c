@@ -31,6 +31,15 @@ refuse(struct work *w)
 	req->done(req);
 }
 
+/* What the store has learned from answers is looked up before the door. */
+static void
+take_over_facts(struct door *d)
+{
+	if (__atomic_load_n(&d->store->keeps_versions, __ATOMIC_RELAXED) &&
+	    !__atomic_load_n(&d->pub.keeps_versions, __ATOMIC_RELAXED))
+		__atomic_store_n(&d->pub.keeps_versions, true, __ATOMIC_RELAXED);
+}
+
 static void
 door_submit(struct objstore *s, struct objstore_req *req)
 {
@@ -40,8 +49,10 @@ door_submit(struct objstore *s, struct objstore_req *req)
 
 	pthread_rwlock_rdlock(&d->lock);
 	is_open = d->store != NULL;
-	if (is_open)
+	if (is_open) {
 		objstore_submit(d->store, req);
+		take_over_facts(d);
+	}
 	pthread_rwlock_unlock(&d->lock);
 	if (is_open)
 		return;

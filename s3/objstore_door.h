@@ -5,7 +5,8 @@
  * Many threads send requests and none of them takes a lock over it, so a store cannot just be closed
  * under them.  They all go through its door: what was behind it is closed when it is replaced (what
  * is under way ends with -ECANCELED), and a door that is shut refuses whatever still comes, as a store
- * that closes would.
+ * that closes would.  The has_ facts are those found by a probe through the door; keeps_versions
+ * follows the store's with the next request.
  */
 #ifndef S3_OBJSTORE_DOOR_H
 #define S3_OBJSTORE_DOOR_H

@@ -69,6 +69,19 @@ requests_go_to_the_store_of_the_day(void **state)
 	assert_int_equal(objstore_mem_objects(second), 2);
 }
 
+/* keeps_versions is learned from answers, long after the door was made. */
+static void
+what_the_store_learns_is_known_before_the_door(void **state)
+{
+	struct dx *dx = *state;
+
+	assert_int_equal(put(dx->door, "a"), 0);
+	assert_false(dx->door->keeps_versions);
+	dx->behind->keeps_versions = true;
+	assert_int_equal(put(dx->door, "a"), 0);
+	assert_true(dx->door->keeps_versions);
+}
+
 static __thread bool is_submitting;
 static atomic_int refused, other;
 
@@ -144,6 +157,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(requests_go_to_the_store_of_the_day, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		what_the_store_learns_is_known_before_the_door, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_shut_door_refuses_and_never_on_the_callers_stack, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
