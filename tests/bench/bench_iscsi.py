@@ -8,12 +8,17 @@ import time
 
 from bench_lib import TOP, Causeway, pinned, ratio_row
 
+NO_CACHE = " before the answer"
 K4, M1 = ["--size", "4096"], ["--size", "1048576", "--sequential"]
-# name, arguments, what is read from the JSON line, unit, gate, goal
+# name, arguments, what is read from the JSON line, unit, gate, goal. Writes are measured with both promises, the same
+# on both sides: with a write cache, which is volatile until the next SYNCHRONIZE CACHE, and without one, as our
+# volumes come: on disk before the answer (tgt: LUN 2, its file opened O_SYNC).
 CASES = [
     ("4 KiB random read depth 32", ["--op", "read", "--depth", "32"] + K4, "ops_per_s", "op/s", 2.0, 3.5),
     ("4 KiB random read depth 1", ["--op", "read", "--depth", "1"] + K4, "ops_per_s", "op/s", 1.05, 2.0),
     ("4 KiB random write depth 32", ["--op", "write", "--depth", "32"] + K4, "ops_per_s", "op/s", 1.8, 3.0),
+    ("4 KiB random write depth 32, on disk" + NO_CACHE, ["--op", "write", "--depth", "32"] + K4, "ops_per_s", "op/s", 1.8, 3.0),
+    ("4 KiB random write depth 1, on disk" + NO_CACHE, ["--op", "write", "--depth", "1"] + K4, "ops_per_s", "op/s", 1.05, 2.0),
     ("4 KiB random write depth 32, sync every 64", ["--op", "write", "--depth", "32", "--sync", "64"] + K4, "ops_per_s",
      "op/s", 1.5, 3.0),
     ("1 MiB sequential read depth 8", ["--op", "read", "--depth", "8"] + M1, "mb_per_s", "MB/s", 1.5, 2.2),
@@ -39,10 +44,18 @@ class Tgt:
         env = dict(os.environ, TGT_PREFIX=" ".join(pinned(0, [])))
         subprocess.run([TOP + "/tests/bench/tgt.sh", "start", self.dir, str(TGT_PORT), "%dM" % SIZE_MIB], check=True, env=env)
         self.pid = int(open(self.dir + "/pid").read())
-        return ["--port", str(TGT_PORT), "--target", "iqn.2016-04.test:tgt", "--lun", "1"]
+        return ["--port", str(TGT_PORT), "--target", "iqn.2016-04.test:tgt"]
 
     def stop(self):
         subprocess.run([TOP + "/tests/bench/tgt.sh", "stop", self.dir])
+
+
+def with_promise(who, target, name):
+    """The target's arguments for a case of that name."""
+    has_cache = not name.endswith(NO_CACHE)
+    if who == "tgt":
+        return target + ["--lun", "1" if has_cache else "2"]
+    return target + ["--write-cache", "on" if has_cache else "off"]
 
 
 def measure(target, args, seconds, pid):
@@ -59,6 +72,7 @@ def measure(target, args, seconds, pid):
 def run_case(case, sides, reps, seconds):
     name, args, field, unit, gate, goal = case
     got, cpu, errors = {w: [] for w in sides}, {w: [] for w in sides}, {w: 0 for w in sides}
+    sides = {who: (with_promise(who, target, name), pid) for who, (target, pid) in sides.items()}
     for who, (target, pid) in sides.items():
         measure(target, args, 0.2, pid)
     for rep in range(reps):
@@ -86,8 +100,9 @@ def run(work, reps, seconds, only):
         for mode in ("cached", "stored"):
             iqn = ours.make_volume("bench-" + mode, mode)
             sides[mode] = (["--port", str(PORT), "--target", iqn], ours.daemon.pid)
-        for target, pid in sides.values():
-            measure(target, ["--op", "fill"], 1, pid)
+        for who, (target, pid) in sides.items():
+            measure(with_promise(who, target, ""), ["--op", "fill"], 1, pid)
+        measure(with_promise("tgt", sides["tgt"][0], NO_CACHE), ["--op", "fill"], 1, peer.pid)
         for mode in ("cached", "stored"):
             ours.drain_volume("bench-" + mode)
         for case in CASES:

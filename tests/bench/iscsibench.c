@@ -5,10 +5,11 @@
  *
  * usage: iscsibench --target IQN [--lun N] [--host H] [--port P] [--op read|write|mixed|tur|fill] [--size BYTES]
  *                   [--depth N] [--seconds S | --count N] [--span MIB] [--sequential] [--sync N] [--sync-end]
+ *                   [--write-cache on|off]
  *
  * Random offsets within the first MIB, multiples of the size; mixed is 70 % reads.  --sync N: a
  * SYNCHRONIZE CACHE behind every N-th write; --sync-end: one when all is written, and its time counts;
- * fill writes the span once, in order.  One line of JSON on stdout; exit status 1 if the run could not be made.
+ * --write-cache: MODE SELECT it first, for as long as the target lives; fill writes the span once, in order.  One line of JSON on stdout; exit status 1 if the run could not be made.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,7 +40,7 @@ struct slot {
 };
 
 struct bench {
-	const char *host, *target, *op;
+	const char *host, *target, *op, *write_cache;
 	unsigned int port, lun, depth, sync_every;
 	bool is_sequential, has_sync_end;
 	double seconds;
@@ -522,6 +523,29 @@ settle(struct bench *b)
 	memset(b->histogram, 0, sizeof(b->histogram));
 }
 
+/* set_write_cache - WCE of the caching page, by MODE SELECT(10). */
+static void
+set_write_cache(struct bench *b)
+{
+	uint8_t list[28] = {[8] = 0x08, [9] = 18}, h[ISCSI_BHS_LEN] = {ISCSI_SCSI_COMMAND};
+	struct iovec iov[2] = {{h, sizeof(h)}, {list, sizeof(list)}};
+
+	list[10] = strcmp(b->write_cache, "on") == 0 ? 0x04 : 0;
+	h[1] = 0x81 | ISCSI_CMD_WRITE;
+	h[9] = (uint8_t)b->lun;
+	put_data_len(h, sizeof(list));
+	be_store_u32(h + 20, sizeof(list));
+	h[32] = 0x55;
+	h[33] = 0x10; /* PF */
+	h[40] = sizeof(list);
+	stamp(b, h);
+	send_iov(b, iov, 2);
+	receive_all(b, h, sizeof(h));
+	if (h[0] != ISCSI_SCSI_RESPONSE || h[3] != 0 || data_len(h) != 0)
+		die("MODE SELECT");
+	b->exp_stat_sn = get32(h + 24) + 1;
+}
+
 static void
 print_result(const struct bench *b, double s)
 {
@@ -540,7 +564,8 @@ parse(struct bench *b, int argc, char **argv)
 	    {"target", 1, NULL, 't'}, {"lun", 1, NULL, 'l'}, {"op", 1, NULL, 'o'},
 	    {"size", 1, NULL, 'z'}, {"depth", 1, NULL, 'd'}, {"seconds", 1, NULL, 's'},
 	    {"count", 1, NULL, 'c'}, {"span", 1, NULL, 'S'}, {"sequential", 0, NULL, 'q'},
-	    {"sync", 1, NULL, 'y'}, {"sync-end", 0, NULL, 'e'}, {NULL, 0, NULL, 0}};
+	    {"sync", 1, NULL, 'y'}, {"sync-end", 0, NULL, 'e'}, {"write-cache", 1, NULL, 'w'},
+	    {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -584,6 +609,9 @@ parse(struct bench *b, int argc, char **argv)
 		case 'e':
 			b->has_sync_end = true;
 			break;
+		case 'w':
+			b->write_cache = optarg;
+			break;
 		default:
 			exit(2);
 		}
@@ -617,6 +645,8 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(payload); i++)
 		payload[i] = (uint8_t)(rnd(&b) >> 11);
 	settle(&b);
+	if (b.write_cache != NULL)
+		set_write_cache(&b);
 	if (strcmp(b.op, "fill") == 0) {
 		b.is_sequential = b.has_sync_end = true;
 		b.size = MIB;

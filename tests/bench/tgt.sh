@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# tgt.sh start DIR PORT SIZE | stop DIR - the peer of the iSCSI benchmarks: tgt with a file store, LUN 1 of
-# iqn.2016-04.test:tgt (0 is a controller there), its negotiable values raised to what the AWS guide gives to
-# initiators. TGT_PREFIX: taskset...
+# tgt.sh start DIR PORT SIZE | stop DIR - the peer of the iSCSI benchmarks: iqn.2016-04.test:tgt with two file
+# stores (LUN 0 is a controller there), 1, and 2 whose file is opened O_SYNC; its negotiable values raised to what
+# the AWS guide gives to initiators. TGT_PREFIX: taskset...
 set -eu
 cmd=$1 dir=$2
 # an instance of its own beside any other
@@ -10,7 +10,7 @@ control=$(( $(cksum <<<"$dir" | cut -d' ' -f1) % 20000 + 100 ))
 case $cmd in
 start)
 	mkdir -p "$dir"
-	[ -e "$dir/disk" ] || truncate -s "$4" "$dir/disk"
+	for f in disk disk-sync; do [ -e "$dir/$f" ] || truncate -s "$4" "$dir/$f"; done
 	setsid ${TGT_PREFIX:-} tgtd -f -C $control --iscsi "portal=127.0.0.1:$3" >"$dir/log" 2>&1 </dev/null &
 	echo $! >"$dir/pid"
 	for _ in $(seq 50); do
@@ -20,6 +20,7 @@ start)
 	a="tgtadm -C $control --lld iscsi"
 	$a --op new --mode target --tid 1 -T iqn.2016-04.test:tgt
 	$a --op new --mode logicalunit --tid 1 --lun 1 -b "$dir/disk" --bstype rdwr
+	$a --op new --mode logicalunit --tid 1 --lun 2 -b "$dir/disk-sync" --bstype rdwr --bsoflags sync
 	$a --op bind --mode target --tid 1 -I ALL
 	for kv in MaxRecvDataSegmentLength=262144 MaxXmitDataSegmentLength=262144 FirstBurstLength=262144 \
 	    MaxBurstLength=1048576 InitialR2T=No ImmediateData=Yes MaxOutstandingR2T=8; do
