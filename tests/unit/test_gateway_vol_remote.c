@@ -449,6 +449,25 @@ an_error_of_the_cache_is_returned(void **state)
 }
 
 static void
+what_the_store_cannot_answer_now_is_not_lost(void **state)
+{
+	uint8_t *buf = malloc(1000 * VOL_BLOCK);
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 1000);
+	vf_create(&f);
+	vf_epoch(&f, 40, 20, 0);
+	/* a 500 is no gap in the data: an initiator would take its disk for broken */
+	objstore_mem_fail_next(f.store, OBJ_GET, -EIO, false, 1);
+	assert_int_equal(vf_fetch(f.r, 0, 1000 * VOL_BLOCK, buf), -ERR_OFFLINE);
+	objstore_mem_fail_next(f.store, OBJ_GET, 0, false, 0);
+	vf_check(f.r, &f.now);
+	vf_free(&f);
+	free(buf);
+}
+
+static void
 flipped_bits_are_never_served(void **state)
 {
 	uint8_t *buf = malloc(1000 * VOL_BLOCK);
@@ -611,6 +630,7 @@ main(void)
 	    cmocka_unit_test(a_released_volume_is_attached_by_another),
 	    cmocka_unit_test(store_errors_are_returned_and_the_call_continues),
 	    cmocka_unit_test(an_error_of_the_cache_is_returned),
+	    cmocka_unit_test(what_the_store_cannot_answer_now_is_not_lost),
 	    cmocka_unit_test(flipped_bits_are_never_served),
 	    cmocka_unit_test(an_older_checkpoint_stands_in_for_a_damaged_one),
 	    cmocka_unit_test(another_key_is_refused_up_front),
