@@ -384,6 +384,33 @@ snap_run(struct cw_volume *v, struct vol_remote *r)
 	return 0;
 }
 
+/* holds_up - must the next epoch wait for a snapshot that ended with this? It is of its own epoch alone, so an
+ * epoch that went before would be its end. What no patience mends must not keep data from the bucket. */
+static bool
+holds_up(int err)
+{
+	return err != 0 && err != -ERR_CHECKSUM && err != -EACCES;
+}
+
+/* snaps_run - all whose time has come. result: 0 or why one must be tried again */
+static int
+snaps_run(struct cw_volume *v, struct vol_remote *r)
+{
+	unsigned int n;
+	int err = 0;
+
+	for (n = 0; err == 0 && !v->is_fenced && !is_stopping(v); n++)
+		err = snap_run(v, r);
+	if (err == 1 && n == 1)
+		return 0; /* there was none */
+	err = err == 1 ? 0 : err;
+	if (err == -ESTALE)
+		fenced(v);
+	volume_say(
+	    v, err, err == -ESTALE ? "another appliance owns the volume" : "a snapshot must wait");
+	return err;
+}
+
 /* --- drains -------------------------------------------------------------------------------------------------- */
 
 static void
@@ -506,17 +533,15 @@ work_once(struct cw_volume *v, struct sched *sc)
 	if (r == NULL && err == 0)
 		return UINT64_MAX;
 	due = r == NULL || v->is_fenced ? UINT64_MAX : seal_due(v);
-	if (err == 0 && !v->is_fenced && (due == 0 || has_sealed(v))) {
+	if (err == 0)
+		err = snaps_run(v, r); /* those that were held up, or found at the start */
+	if (!holds_up(err) && !v->is_fenced && !is_stopping(v) && (due == 0 || has_sealed(v))) {
 		err = epoch_run(v, r);
 		sc->tick_at_ns = 0;
 		due = 0;
+		if (err == 0)
+			err = snaps_run(v, r);
 	}
-	while (err == 0 && !v->is_fenced && !is_stopping(v)) {
-		err = snap_run(v, r);
-		if (err == 1)
-			break;
-	}
-	err = err == 1 ? 0 : err;
 	if (err == 0 && !v->is_fenced && clock_mono_ns() >= sc->tick_at_ns) {
 		err = vol_remote_tick(r, &next);
 		sc->tick_at_ns = clock_mono_ns() + next * NS_PER_MS;

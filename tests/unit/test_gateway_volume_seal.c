@@ -303,6 +303,65 @@ a_snapshot_is_of_the_moment_and_survives_restarts(void **state)
 	vx_end(x);
 }
 
+static bool
+has_snap(struct vx *x)
+{
+	(void)x;
+	return vf.nsnaps > 0;
+}
+
+static bool
+has_failed_snap(struct vx *x)
+{
+	struct snap_list l = {0};
+
+	cw_snapshot_each(x->v, count_snap, &l);
+	return l.n == 1 && l.ncompleted == 0 && vf_now(NULL) == 2;
+}
+
+static void
+no_epoch_passes_a_snapshot_that_the_store_holds_up(void **state)
+{
+	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB);
+
+	(void)state;
+	vf.fail_snap = -ERR_THROTTLED;
+	assert_int_equal(vx_write(x, 0, MIB, buf, false), 0);
+	assert_int_equal(cw_snapshot_create(x->v, "snap-00000001", "first", true), 0);
+	clock_sleep_ms(50);
+	assert_int_equal(vx_write(x, 0, MIB, buf2, false), 0);
+	for (int i = 0; i < 3; i++) { /* each tries again at once */
+		cw_volume_drain(x->v, NULL, NULL);
+		clock_sleep_ms(30);
+	}
+	vx_reopen(x); /* nor after a restart */
+	cw_volume_drain(x->v, NULL, NULL);
+	clock_sleep_ms(50);
+	assert_int_equal(vf_now(NULL), 1);
+	vf.fail_snap = 0;
+	vx_drain(x);
+	wait_for(has_snap, x);
+	assert_int_equal(vf.snaps[0].epoch, 1);
+	assert_int_equal(vf_now(NULL), 2);
+	vx_end(x);
+}
+
+static void
+a_snapshot_that_cannot_be_made_does_not_hold_up_uploads(void **state)
+{
+	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB);
+
+	(void)state;
+	vf.fail_snap = -ERR_CHECKSUM; /* another manifest is damaged */
+	assert_int_equal(vx_write(x, 0, MIB, buf, false), 0);
+	assert_int_equal(cw_snapshot_create(x->v, "snap-00000001", "first", true), 0);
+	clock_sleep_ms(50);
+	assert_int_equal(vx_write(x, 0, MIB, buf2, false), 0);
+	vx_drain(x);
+	wait_for(has_failed_snap, x);
+	vx_end(x);
+}
+
 /* --- where volumes come from --------------------------------------------------------------------------------- */
 
 static void
@@ -519,6 +578,8 @@ main(void)
 	    cmocka_unit_test(a_bucket_that_lost_the_volume_makes_it_irrecoverable),
 	    cmocka_unit_test(another_owner_ends_the_uploads_and_nothing_else),
 	    cmocka_unit_test(a_snapshot_is_of_the_moment_and_survives_restarts),
+	    cmocka_unit_test(no_epoch_passes_a_snapshot_that_the_store_holds_up),
+	    cmocka_unit_test(a_snapshot_that_cannot_be_made_does_not_hold_up_uploads),
 	    cmocka_unit_test(an_image_is_taken_over_while_it_is_used),
 	    cmocka_unit_test(an_image_that_is_not_there_is_refused),
 	    cmocka_unit_test(a_stored_volume_from_a_snapshot_gets_complete),

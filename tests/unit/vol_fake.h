@@ -23,9 +23,9 @@ struct vf_image {
 struct vf_bucket {
 	pthread_mutex_t lock;
 	_Atomic bool is_created, is_lost;
-	struct vf_image now, before;		     /* newest in the bucket; the one before */
-	_Atomic int fail_put, fail_fetch, fail_open; /* answer this error */
-	_Atomic bool has_no_map;		     /* open_local is -ENOENT */
+	struct vf_image now, before; /* newest in the bucket; the one before */
+	_Atomic int fail_put, fail_fetch, fail_open, fail_snap; /* answer this error */
+	_Atomic bool has_no_map;				/* open_local is -ENOENT */
 	_Atomic bool fail_after; /* put_epoch: the epoch is in the bucket, the answer is lost */
 	_Atomic unsigned int nputs, nfetches, nadopted, nopens;
 	_Atomic uint64_t put_bytes;
@@ -312,6 +312,8 @@ vol_remote_snapshot_create(
 	(void)description;
 	if (vf.fail_put != 0)
 		return vf.fail_put;
+	if (vf.fail_snap != 0)
+		return vf.fail_snap;
 	pthread_mutex_lock(&vf.lock);
 	s = &vf.snaps[vf.nsnaps];
 	snprintf(vf.snap_ids[vf.nsnaps], sizeof(vf.snap_ids[0]), "%s", id);
