@@ -19,27 +19,9 @@ import faultgw  # noqa: E402
 from faultgw import MIB, nfs3, s3d  # noqa: E402
 
 
-class tmpfs:
-    """A disk that is soon full. Only root makes one."""
-
-    def __init__(self, size):
-        self.dir, self.size = tempfile.mkdtemp(prefix="cw-full-"), size
-
-    def __enter__(self):
-        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + self.size, "tmpfs",
-                                                self.dir], stderr=subprocess.DEVNULL).returncode != 0:
-            os.rmdir(self.dir)
-            return None
-        return self.dir
-
-    def __exit__(self, *_):
-        subprocess.run(["umount", "-l", self.dir], stderr=subprocess.DEVNULL)
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-
 def disk_full():
     """The disk has less room than the cache may use: writers wait or hear NOSPC, nothing kept is lost."""
-    with tmpfs("24m") as disk:
+    with faultgw.tmpfs("24m") as disk:
         if disk is None:
             print("  left out: no tmpfs can be mounted")
             return
@@ -86,7 +68,7 @@ def disk_full():
 
 def disk_full_of_others():
     """Others fill the disk to its last block: what is evicted cannot be written down but by the reserve."""
-    with tmpfs("40m") as disk:
+    with faultgw.tmpfs("40m") as disk:
         if disk is None:
             print("  left out: no tmpfs can be mounted")
             return

@@ -73,6 +73,24 @@ def pattern(seed, size):
     return hashlib.shake_128(str(seed).encode()).digest(size)
 
 
+class tmpfs:
+    """A disk that is soon full. Only root makes one."""
+
+    def __init__(self, size):
+        self.dir, self.size = tempfile.mkdtemp(prefix="cw-full-"), size
+
+    def __enter__(self):
+        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=" + self.size, "tmpfs",
+                                                self.dir], stderr=subprocess.DEVNULL).returncode != 0:
+            os.rmdir(self.dir)
+            return None
+        return self.dir
+
+    def __exit__(self, *_):
+        subprocess.run(["umount", "-l", self.dir], stderr=subprocess.DEVNULL)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
 class OtherStore:
     """The store of the environment: Ceph RGW where a test needs it. Without faults and statistics."""
 
