@@ -180,7 +180,7 @@ test-lint: ## house rules, formatting, man pages; clang builds it too
 test-unit: ## unit tests under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory -j2 BUILD=asan unit
 	@O=build/asan tests/run.py $(patsubst $(O)/%,build/asan/%,$(UNIT))
-TSAN_UNIT := $(foreach w,_loop _cache_ _share_ _sync_ _s3_mem _s3_store _s3_door _nfs_server _nfs_drc _scsi_tasks _scsi_pr _iscsi_session _iscsi_login _vol_remote _volume_,$(foreach u,$(UNIT),$(if $(findstring $(w),$(u)),$(u))))
+TSAN_UNIT := $(foreach w,_loop _stream _cache_ _share_ _sync_ _s3_mem _s3_store _s3_door _nfs_server _nfs_drc _scsi_tasks _scsi_pr _iscsi_session _iscsi_login _vol_remote _volume_,$(foreach u,$(UNIT),$(if $(findstring $(w),$(u)),$(u))))
 test-tsan: ## the concurrent unit tests under ThreadSanitizer
 	@$(MAKE) --no-print-directory -j2 BUILD=tsan $(patsubst $(O)/%,build/tsan/%,$(TSAN_UNIT))
 	@O=build/tsan TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1" tests/run.py --timeout 600 $(patsubst $(O)/%,build/tsan/%,$(TSAN_UNIT))

@@ -9,7 +9,6 @@
 #include "frontends/iscsi/conn.h"
 
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -89,8 +88,7 @@ iscsi_conn_unref(struct iscsi_conn *c)
 	strbuf_free(&c->text_out);
 	list_del(&c->link);
 	free(c);
-	w->nconns--;
-	w->changed(w);
+	stream_worker_gone(&w->stream);
 }
 
 /* What the connection was for is over. */
@@ -109,7 +107,7 @@ iscsi_conn_close(struct iscsi_conn *c, const char *why)
 	if (!iscsi_conn_is_open(c))
 		return;
 	log_debug("iscsi.conn", "closed", "peer=%s why=\"%s\"", c->name, why);
-	loop_del(c->worker->loop, &c->fd);
+	loop_del(c->worker->stream.loop, &c->fd);
 	close(c->fd.fd);
 	c->fd.fd = -1;
 	if (!c->is_lingering)
@@ -138,7 +136,7 @@ schedule_run(struct iscsi_conn *c)
 		return;
 	c->run_pending = true;
 	c->refs++;
-	loop_post(c->worker->loop, &c->run_task);
+	loop_post(c->worker->stream.loop, &c->run_task);
 }
 
 /* All is said. To close with data unread would reset the connection, and a reset overtakes our last
@@ -230,35 +228,6 @@ on_event(struct loop_fd *f, uint32_t events)
 	iscsi_conn_unref(c);
 }
 
-void
-iscsi_addr_text(const union iscsi_addr *a, char *out, size_t cap)
-{
-	char addr[INET6_ADDRSTRLEN] = "?";
-
-	if (a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr)) {
-		inet_ntop(AF_INET, a->in6.sin6_addr.s6_addr + 12, addr, sizeof(addr));
-		snprintf(out, cap, "%s:%u", addr, ntohs(a->in6.sin6_port));
-	} else if (a->sa.sa_family == AF_INET6) {
-		inet_ntop(AF_INET6, &a->in6.sin6_addr, addr, sizeof(addr));
-		snprintf(out, cap, "[%s]:%u", addr, ntohs(a->in6.sin6_port));
-	} else {
-		inet_ntop(AF_INET, &a->in.sin_addr, addr, sizeof(addr));
-		snprintf(out, cap, "%s:%u", addr, ntohs(a->in.sin_port));
-	}
-}
-
-bool
-iscsi_addr_has_host(const union iscsi_addr *a, const char *host)
-{
-	char text[INET6_ADDRSTRLEN + 8];
-	size_t len = strlen(host);
-
-	iscsi_addr_text(a, text, sizeof(text));
-	if (text[0] == '[')
-		return strncmp(text + 1, host, len) == 0 && text[1 + len] == ']';
-	return strncmp(text, host, len) == 0 && text[len] == ':';
-}
-
 static void
 set_socket_options(int fd)
 {
@@ -279,7 +248,7 @@ set_socket_options(int fd)
 }
 
 int
-iscsi_conn_new(struct iscsi_worker *w, int fd, const union iscsi_addr *peer)
+iscsi_conn_new(struct iscsi_worker *w, int fd, const union inet_addr *peer)
 {
 	struct iscsi_conn *c = xcalloc(1, sizeof(*c));
 	socklen_t len = sizeof(c->local);
@@ -297,11 +266,11 @@ iscsi_conn_new(struct iscsi_worker *w, int fd, const union iscsi_addr *peer)
 	c->peer_segment = ISCSI_LOGIN_SEGMENT;
 	c->stat_sn = 1;
 	c->text_ttt = c->text_itt = ISCSI_NO_TAG;
-	iscsi_addr_text(&c->peer, c->name, sizeof(c->name));
+	inet_text(&c->peer, c->name, sizeof(c->name));
 	set_socket_options(fd);
 	err = getsockname(fd, &c->local.sa, &len) < 0 ? -errno : 0;
 	if (err == 0)
-		err = loop_add(w->loop, &c->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+		err = loop_add(w->stream.loop, &c->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 	if (err < 0) {
 		close(fd);
 		free(c);
@@ -309,7 +278,6 @@ iscsi_conn_new(struct iscsi_worker *w, int fd, const union iscsi_addr *peer)
 	}
 	iscsi_conn_event(c, CONN_EV_CONNECTED);
 	list_add_tail(&w->conns, &c->link);
-	w->nconns++;
 	log_debug("iscsi.conn", "opened", "peer=%s", c->name);
 	return 0;
 }
@@ -321,7 +289,6 @@ iscsi_worker_drain(struct iscsi_worker *w)
 {
 	struct list *pos, *tmp;
 
-	w->draining = true;
 	list_for_each_safe(pos, tmp, &w->conns)
 	{
 		struct iscsi_conn *c = container_of(pos, struct iscsi_conn, link);

@@ -8,8 +8,6 @@
 #ifndef ISCSI_CONN_H
 #define ISCSI_CONN_H
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/uio.h>
 
 #include "frontends/iscsi/iscsi.h"
@@ -17,8 +15,7 @@
 #include "frontends/iscsi/param.h"
 #include "frontends/iscsi/pdu.h"
 #include "gateway/base/list.h"
-#include "gateway/base/loop.h"
-#include "gateway/base/metrics.h"
+#include "gateway/base/stream_server.h"
 #include "gateway/base/workq.h"
 
 #define ISCSI_WINDOW 256u	/* commands: MaxCmdSN - ExpCmdSN + 1 of an idle session */
@@ -28,12 +25,6 @@
 #define ISCSI_OUT_SOFT_MAX (64u * 1024 * 1024)	/* Data-Out: past it R2Ts wait */
 #define ISCSI_OUT_HARD_MAX (160u * 1024 * 1024) /* past it commands get TASK SET FULL */
 #define ISCSI_BUFFERS_MAX (512ul * 1024 * 1024) /* of the whole server */
-
-union iscsi_addr {
-	struct sockaddr sa;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-};
 
 /* RFC 7143 8.1.1, standard connection states of a target. S8 (CLEANUP_WAIT) is the session's: at
  * error recovery level 0 a connection that failed takes its session with it. */
@@ -62,36 +53,23 @@ struct iscsi_login;
 struct iscsi_cmd;
 struct iscsi_conn;
 
-struct iscsi_portal {
-	union iscsi_addr addr;
-	bool is_any; /* bound to all addresses */
-};
-
 struct iscsi_sessions; /* session.h */
 
 struct iscsi_service {	     /* what all loops share; constant once started */
 	struct workq *workq; /* what may read the index: targets of volumes */
 	struct iscsi_sessions *sessions;
-	struct iscsi_portal portals[ISCSI_PORTALS_MAX];
-	unsigned int nportals;
+	struct stream_server *stream; /* its listeners are the portals */
 	unsigned int login_ms, nop_ms, nop_timeout_ms;
 	struct metric *rx_bytes, *tx_bytes, *commands, *rejects, *nsessions;
 };
 
-struct iscsi_worker { /* what the connections of one loop share */
+struct iscsi_worker {		     /* what the connections of one loop share */
+	struct stream_worker stream; /* first; held by sessions, too, until they are cleaned up */
 	struct iscsi_service *service;
-	struct loop *loop;
 	struct iscsi_buf_pool pool;
 	struct iscsi_cmd *free_cmds;
 	unsigned int nfree_cmds;
 	struct list conns;
-	unsigned int nconns;	     /* includes closed ones that somebody still refers to */
-	unsigned int nconns_counted; /* of them, in the server's count */
-	unsigned int nsessions;	     /* includes those that are being cleaned up */
-	bool draining;
-	/* changed - a connection or a session of the worker was freed. loop */
-	void (*changed)(struct iscsi_worker *w);
-	void *ctx;
 };
 
 struct iscsi_segment { /* bytes of a buffer that are to be sent; holds a reference */
@@ -145,15 +123,14 @@ struct iscsi_conn {
 	struct iscsi_segment *segs;
 	unsigned int seg_head, seg_tail, seg_cap;
 	size_t queued_bytes, reserved_bytes;
-	union iscsi_addr peer, local;
-	char name[INET6_ADDRSTRLEN + 8];
+	union inet_addr peer, local;
+	char name[INET_TEXT_MAX];
 };
 
 /* --- conn.c ------------------------------------------------------------------------------------- */
 
-/* iscsi_conn_new - serve fd, a connected non-blocking socket, which is taken.
- * result: 0 or a negative errno (fd closed). ctx: the worker's loop, as everything here */
-int iscsi_conn_new(struct iscsi_worker *w, int fd, const union iscsi_addr *peer) CW_MUST_CHECK;
+/* iscsi_conn_new - serve fd; see struct stream_ops, open. ctx: the worker's loop, as everything here */
+int iscsi_conn_new(struct iscsi_worker *w, int fd, const union inet_addr *peer) CW_MUST_CHECK;
 /* iscsi_conn_close - at once; a session is cleaned up behind it. */
 void iscsi_conn_close(struct iscsi_conn *c, const char *why);
 /* iscsi_conn_close_sent - take no more, close when all is sent; not before the caller's wake-up ends. */
@@ -172,10 +149,6 @@ void iscsi_conn_unstall(struct iscsi_conn *c);
 /* iscsi_conn_progress - something was sent: the same, and the end of a connection that has said all. Not
  * from within a PDU or a command. */
 void iscsi_conn_progress(struct iscsi_conn *c);
-/* iscsi_addr_text - "10.0.0.1:3260", "[fd00::1]:3260" */
-void iscsi_addr_text(const union iscsi_addr *a, char *out, size_t cap);
-/* iscsi_addr_has_host - is `host` (a literal) the address of a? */
-bool iscsi_addr_has_host(const union iscsi_addr *a, const char *host);
 
 /* iscsi_worker_drain - ask for logout everywhere, take no new connections. */
 void iscsi_worker_drain(struct iscsi_worker *w);

@@ -16,11 +16,11 @@ struct listing {
 };
 
 static void
-put_address(struct strbuf *answer, const union iscsi_addr *a)
+put_address(struct strbuf *answer, const union inet_addr *a)
 {
-	char text[INET6_ADDRSTRLEN + 16], value[sizeof(text) + 8];
+	char text[INET_TEXT_MAX], value[sizeof(text) + 8];
 
-	iscsi_addr_text(a, text, sizeof(text));
+	inet_text(a, text, sizeof(text));
 	snprintf(value, sizeof(value), "%s,%u", text, ISCSI_PORTAL_GROUP);
 	iscsi_text_put(answer, "TargetAddress", value);
 }
@@ -30,14 +30,15 @@ static void
 put_portals(struct iscsi_conn *c, struct strbuf *answer)
 {
 	const struct iscsi_service *s = c->worker->service;
+	const union inet_addr *portal;
 	bool has_local = false;
 
-	for (unsigned int i = 0; i < s->nportals; i++) {
-		if (!s->portals[i].is_any)
-			put_address(answer, &s->portals[i].addr);
+	for (unsigned int i = 0; (portal = stream_server_address(s->stream, i)) != NULL; i++) {
+		if (!inet_is_any(portal))
+			put_address(answer, portal);
 		else if (!has_local)
 			put_address(answer, &c->local);
-		has_local = has_local || s->portals[i].is_any;
+		has_local = has_local || inet_is_any(portal);
 	}
 }
 
@@ -52,16 +53,15 @@ static void
 put_listen_address(struct iscsi_conn *c, const char *host, struct strbuf *answer)
 {
 	const struct iscsi_service *s = c->worker->service;
+	const union inet_addr *portal;
 	char value[128];
 
-	for (unsigned int i = 0; i < s->nportals; i++) {
-		const struct iscsi_portal *p = &s->portals[i];
-
-		if (!p->is_any && !iscsi_addr_has_host(&p->addr, host))
+	for (unsigned int i = 0; (portal = stream_server_address(s->stream, i)) != NULL; i++) {
+		if (!inet_is_any(portal) && !inet_has_host(portal, host))
 			continue;
 		snprintf(value, sizeof(value),
-		    strchr(host, ':') != NULL ? "[%s]:%u,%u" : "%s:%u,%u", host,
-		    ntohs(p->addr.in.sin_port), ISCSI_PORTAL_GROUP);
+		    strchr(host, ':') != NULL ? "[%s]:%u,%u" : "%s:%u,%u", host, inet_port(portal),
+		    ISCSI_PORTAL_GROUP);
 		iscsi_text_put(answer, "TargetAddress", value);
 		return;
 	}
@@ -109,5 +109,5 @@ iscsi_volume_is_offered(struct iscsi_conn *c, struct cw_volume *v)
 {
 	const struct cw_volume_conf *conf = cw_volume_conf(v);
 
-	return !is_bound_to_address(conf) || iscsi_addr_has_host(&c->local, conf->listen_address);
+	return !is_bound_to_address(conf) || inet_has_host(&c->local, conf->listen_address);
 }

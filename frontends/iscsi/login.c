@@ -95,7 +95,7 @@ login_new(struct iscsi_conn *c)
 	l->refs = 1;
 	l->conn = c;
 	iscsi_params_init(&l->params);
-	l->waiter.loop = c->worker->loop;
+	l->waiter.loop = c->worker->stream.loop;
 	l->waiter.task.fn = on_woken;
 	l->work.fn = load;
 	l->loaded_task.fn = on_loaded;
@@ -484,7 +484,7 @@ start(struct iscsi_login *l)
 
 	s->target = l->target;
 	l->target = NULL;
-	if (l->conn != NULL && !l->conn->worker->draining &&
+	if (l->conn != NULL && !l->conn->worker->stream.draining &&
 	    (s->is_discovery || s->target != NULL)) {
 		s->conn = l->conn;
 		err = iscsi_session_start(s, s->target);

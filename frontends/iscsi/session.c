@@ -42,7 +42,7 @@ iscsi_session_new(
 	if (volume != NULL)
 		cw_volume_get(volume);
 	s->signal_task.fn = on_signal;
-	s->worker->nsessions++;
+	stream_worker_hold(&s->worker->stream);
 	return s;
 }
 
@@ -83,7 +83,7 @@ iscsi_session_start(struct iscsi_session *s, struct scsi_target *target)
 	/* RFC 7143 4.4.1: SCSI port name of an initiator */
 	snprintf(port, sizeof(port), "%s,i,0x%02x%02x%02x%02x%02x%02x", s->initiator, i[0], i[1],
 	    i[2], i[3], i[4], i[5]);
-	s->nexus = scsi_nexus_new(target, port, ISCSI_PORTAL_GROUP, s->worker->loop);
+	s->nexus = scsi_nexus_new(target, port, ISCSI_PORTAL_GROUP, s->worker->stream.loop);
 	s->reg.initiator = s->initiator;
 	s->reg.end = on_end;
 	s->reg.changed = on_changed;
@@ -141,8 +141,7 @@ finish(struct iscsi_session *s)
 	if (atomic_load(&s->signal_pending))
 		return; /* the last signal there can be: on_signal comes here again */
 	free(s);
-	w->nsessions--;
-	w->changed(w);
+	stream_worker_release(&w->stream);
 }
 
 static void
@@ -255,7 +254,7 @@ void
 iscsi_session_signal(struct iscsi_session *s)
 {
 	if (!atomic_exchange(&s->signal_pending, true))
-		loop_post(s->worker->loop, &s->signal_task);
+		loop_post(s->worker->stream.loop, &s->signal_task);
 }
 
 void

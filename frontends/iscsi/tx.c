@@ -125,7 +125,7 @@ iscsi_tx_schedule(struct iscsi_conn *c)
 		return;
 	c->flush_pending = true;
 	iscsi_conn_ref(c);
-	loop_defer(c->worker->loop, &c->flush_task);
+	loop_defer(c->worker->stream.loop, &c->flush_task);
 }
 
 void

@@ -62,7 +62,7 @@ mount_table_free(struct mount_table *t)
 static void
 host_of(const struct nfs_call *call, char host[INET6_ADDRSTRLEN])
 {
-	const union rpc_peer *peer = rpc_conn_peer(call->rpc.conn);
+	const union inet_addr *peer = rpc_conn_peer(call->rpc.conn);
 
 	host[0] = '\0';
 	if (peer->sa.sa_family == AF_INET6)

@@ -25,7 +25,7 @@ int nfs_server_open(const struct nfs_server_conf *conf, struct nfs_server **out)
 int nfs_server_start(struct nfs_server *s) CW_MUST_CHECK;
 /* nfs_server_port - where NFS is served: the port of conf->listen, or the one the kernel chose for 0. */
 uint16_t nfs_server_port(const struct nfs_server *s);
-/* nfs_server_stop - stop reading new calls, finish those under way (at most 10 s), close, free. */
+/* nfs_server_stop - stop reading new calls, finish those under way (at most 4 s), close, free. */
 void nfs_server_stop(struct nfs_server *s);
 
 #endif

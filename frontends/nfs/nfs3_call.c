@@ -262,7 +262,7 @@ on_first_answered(struct loop_task *t)
 static void
 key_of(const struct nfs_call *call, struct drc_key *key)
 {
-	const union rpc_peer *peer = rpc_conn_peer(call->rpc.conn);
+	const union inet_addr *peer = rpc_conn_peer(call->rpc.conn);
 	uint32_t len = call->rpc.record_len;
 
 	memset(key, 0, sizeof(*key));

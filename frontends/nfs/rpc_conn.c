@@ -15,7 +15,6 @@
 #include "frontends/nfs/rpc_conn_int.h"
 
 #include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -46,8 +45,7 @@ conn_unref(struct rpc_conn *c)
 	list_del(&c->link);
 	free(c->segs);
 	free(c);
-	w->nconns--;
-	w->gone(w);
+	stream_worker_gone(&w->stream);
 }
 
 void
@@ -56,7 +54,7 @@ rpc_conn_close(struct rpc_conn *c, const char *why)
 	if (c->fd.fd < 0)
 		return;
 	log_debug("nfs.conn", "closed", "peer=%s why=\"%s\"", c->name, why);
-	loop_del(c->worker->loop, &c->fd);
+	loop_del(c->worker->stream.loop, &c->fd);
 	close(c->fd.fd);
 	c->fd.fd = -1;
 	conn_unref(c);
@@ -83,7 +81,7 @@ conn_schedule_run(struct rpc_conn *c)
 		return;
 	c->run_pending = true;
 	c->refs++;
-	loop_post(c->worker->loop, &c->run_task);
+	loop_post(c->worker->stream.loop, &c->run_task);
 }
 
 /* --- receiving ---------------------------------------------------------------------------------- */
@@ -111,7 +109,7 @@ take_record(struct rpc_conn *c, const uint8_t *data, size_t len)
 		rpc_reply_end(req, &w);
 		return;
 	}
-	c->service->call(req);
+	c->worker->service->call(req);
 }
 
 /* Take every complete record. */
@@ -269,20 +267,6 @@ on_event(struct loop_fd *f, uint32_t events)
 /* --- life --------------------------------------------------------------------------------------- */
 
 static void
-name_peer(struct rpc_conn *c)
-{
-	char addr[INET6_ADDRSTRLEN] = "?";
-
-	if (c->peer.sa.sa_family == AF_INET6) {
-		inet_ntop(AF_INET6, &c->peer.in6.sin6_addr, addr, sizeof(addr));
-		snprintf(c->name, sizeof(c->name), "[%s]:%u", addr, ntohs(c->peer.in6.sin6_port));
-	} else {
-		inet_ntop(AF_INET, &c->peer.in.sin_addr, addr, sizeof(addr));
-		snprintf(c->name, sizeof(c->name), "%s:%u", addr, ntohs(c->peer.in.sin_port));
-	}
-}
-
-static void
 set_socket_options(int fd)
 {
 	static const struct {
@@ -302,14 +286,12 @@ set_socket_options(int fd)
 }
 
 int
-rpc_conn_new(struct rpc_worker *w, const struct rpc_service *service, int fd,
-    const union rpc_peer *peer, unsigned int tag)
+rpc_conn_new(struct rpc_worker *w, int fd, const union inet_addr *peer, unsigned int tag)
 {
 	struct rpc_conn *c = xcalloc(1, sizeof(*c));
 	int err;
 
 	c->worker = w;
-	c->service = service;
 	c->tag = tag;
 	c->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed);
 	c->peer = *peer;
@@ -320,16 +302,15 @@ rpc_conn_new(struct rpc_worker *w, const struct rpc_service *service, int fd,
 	c->flush_task.fn = conn_on_flush_task;
 	c->run_task.fn = on_run_task;
 	c->last_rx_ns = clock_mono_ns();
-	name_peer(c);
+	inet_text(&c->peer, c->name, sizeof(c->name));
 	set_socket_options(fd);
-	err = loop_add(w->loop, &c->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	err = loop_add(w->stream.loop, &c->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 	if (err < 0) {
 		close(fd);
 		free(c);
 		return err;
 	}
 	list_add_tail(&w->conns, &c->link);
-	w->nconns++;
 	log_debug("nfs.conn", "opened", "peer=%s", c->name);
 	return 0;
 }
@@ -339,7 +320,6 @@ rpc_worker_drain(struct rpc_worker *w)
 {
 	struct list *pos, *tmp;
 
-	w->draining = true;
 	list_for_each_safe(pos, tmp, &w->conns)
 	{
 		struct rpc_conn *c = container_of(pos, struct rpc_conn, link);
@@ -388,7 +368,7 @@ rpc_worker_free(struct rpc_worker *w)
 	rpc_buf_pool_free(&w->pool);
 }
 
-const union rpc_peer *
+const union inet_addr *
 rpc_conn_peer(const struct rpc_conn *c)
 {
 	return &c->peer;
@@ -415,11 +395,11 @@ rpc_conn_tag(const struct rpc_conn *c)
 const struct rpc_service *
 rpc_conn_service(const struct rpc_conn *c)
 {
-	return c->service;
+	return c->worker->service;
 }
 
 struct loop *
 rpc_conn_loop(const struct rpc_conn *c)
 {
-	return c->worker->loop;
+	return c->worker->stream.loop;
 }

@@ -11,15 +11,13 @@
 #ifndef NFS_RPC_CONN_H
 #define NFS_RPC_CONN_H
 
-#include <netinet/in.h>
 #include <stdatomic.h>
 #include <sys/uio.h>
 
 #include "frontends/nfs/rpc_buf.h"
 #include "frontends/nfs/rpc_msg.h"
 #include "frontends/nfs/rpc_record.h"
-#include "gateway/base/loop.h"
-#include "gateway/base/metrics.h"
+#include "gateway/base/stream_server.h"
 
 #define RPC_CALLS_MAX 256u
 #define RPC_TX_QUEUED_MAX (1024u * 1024)
@@ -28,12 +26,6 @@
 #define RPC_BUFFERS_MAX (512ul * 1024 * 1024) /* of the whole server */
 /* A reply that is not built in a reserved region fits in this. */
 #define RPC_REPLY_MAX 4096u
-
-union rpc_peer {
-	struct sockaddr sa;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-};
 
 struct rpc_conn;
 
@@ -59,25 +51,18 @@ struct rpc_service {
 
 /* What the connections of one loop share. */
 struct rpc_worker {
-	struct loop *loop;
+	struct stream_worker stream; /* first */
+	const struct rpc_service *service;
 	struct rpc_buf_pool pool;
 	struct rpc_req *free_reqs;
 	unsigned int nfree_reqs;
 	struct list conns;
-	unsigned int nconns; /* of this loop; includes closed ones with calls in flight */
-	bool draining;
 	struct metric *rx_bytes, *tx_bytes;
-	/* gone - a connection of the worker was freed. loop */
-	void (*gone)(struct rpc_worker *w);
-	void *ctx;
 };
 
-/* rpc_conn_new - serve fd, a connected non-blocking socket, which is taken.
- * args:   service and worker outlive it; tag is the service's (which port it came by)
- * result: 0 or a negative errno (fd closed)
- * ctx:    the worker's loop */
-int rpc_conn_new(struct rpc_worker *w, const struct rpc_service *service, int fd,
-    const union rpc_peer *peer, unsigned int tag) CW_MUST_CHECK;
+/* rpc_conn_new - serve fd; see struct stream_ops, open. tag is the service's (which port it came by) */
+int rpc_conn_new(
+    struct rpc_worker *w, int fd, const union inet_addr *peer, unsigned int tag) CW_MUST_CHECK;
 /* rpc_conn_close - at once; calls in flight end in silence. loop */
 void rpc_conn_close(struct rpc_conn *c, const char *why);
 /* rpc_worker_drain - read no more, close each connection when its calls are answered. loop */
@@ -89,7 +74,7 @@ void rpc_worker_sweep(struct rpc_worker *w);
 /* rpc_worker_free - free pools; no connection may be left. */
 void rpc_worker_free(struct rpc_worker *w);
 
-const union rpc_peer *rpc_conn_peer(const struct rpc_conn *c);
+const union inet_addr *rpc_conn_peer(const struct rpc_conn *c);
 const char *rpc_conn_name(const struct rpc_conn *c); /* "10.0.0.1:877" for logs */
 uint64_t rpc_conn_id(const struct rpc_conn *c);	     /* never used twice */
 unsigned int rpc_conn_tag(const struct rpc_conn *c);

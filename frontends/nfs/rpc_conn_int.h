@@ -3,8 +3,6 @@
 #ifndef NFS_RPC_CONN_INT_H
 #define NFS_RPC_CONN_INT_H
 
-#include <arpa/inet.h>
-
 #include "frontends/nfs/rpc_conn.h"
 
 struct segment { /* bytes of a reply buffer that are to be sent; holds a reference */
@@ -14,7 +12,6 @@ struct segment { /* bytes of a reply buffer that are to be sent; holds a referen
 
 struct rpc_conn {
 	struct rpc_worker *worker;
-	const struct rpc_service *service;
 	struct loop_fd fd; /* fd.fd is -1 once closed */
 	struct list link;  /* worker->conns */
 	unsigned int refs, tag;
@@ -37,8 +34,8 @@ struct rpc_conn {
 	struct segment *segs;
 	unsigned int seg_head, seg_tail, seg_cap;
 	size_t queued_bytes, reserved_bytes;
-	union rpc_peer peer;
-	char name[INET6_ADDRSTRLEN + 8];
+	union inet_addr peer;
+	char name[INET_TEXT_MAX];
 };
 
 static inline bool

@@ -109,7 +109,7 @@ schedule_flush(struct rpc_conn *c)
 		return;
 	c->flush_pending = true;
 	c->refs++;
-	loop_defer(c->worker->loop, &c->flush_task);
+	loop_defer(c->worker->stream.loop, &c->flush_task);
 }
 
 static void
@@ -160,7 +160,7 @@ rpc_req_new(struct rpc_conn *c)
 		w->free_reqs = req->next_free;
 		w->nfree_reqs--;
 	} else {
-		req = xmalloc(c->service->req_size);
+		req = xmalloc(w->service->req_size);
 	}
 	memset(req, 0, sizeof(*req));
 	req->conn = c;
