@@ -142,7 +142,7 @@ DEPS_RUN := gcc make pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev libssl-d
 	libjansson-dev libmicrohttpd-dev libxml2-dev libseccomp-dev libinih-dev libnfs-dev libzstd-dev curl
 DEPS_TEST := $(DEPS_RUN) clang libclang-rt-14-dev clang-format libcmocka-dev libiscsi-dev libiscsi-bin qemu-utils qemu-block-extra libnfs-utils awscli \
 	python3 python3-boto3 user-mode-linux iproute2 open-iscsi xfsprogs ceph-mon ceph-osd ceph-mgr radosgw ceph-common mandoc \
-	procps e2fsprogs sqlite3 strace kmod linux-source-6.1
+	procps e2fsprogs sqlite3 strace kmod rpcbind linux-source-6.1
 DEPS_BENCH := $(DEPS_TEST) nfs-ganesha nfs-ganesha-vfs s3fs rclone tgt
 define install_missing
 	@missing=""; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \

@@ -50,7 +50,7 @@ struct bench {
 	/* negotiated */
 	uint32_t peer_segment, first_burst;
 	bool has_immediate;
-	uint32_t cmd_sn, exp_stat_sn;
+	uint32_t cmd_sn, max_cmd_sn, exp_stat_sn;
 	struct slot slots[DEPTH_MAX];
 	unsigned int ready[DEPTH_MAX], nready, nsyncs_ready;
 	uint64_t nflying, nsyncs_flying, nsyncs;
@@ -226,6 +226,7 @@ exchange_login(
 		exit(1);
 	}
 	b->exp_stat_sn = get32(h + 24) + 1;
+	b->max_cmd_sn = get32(h + 32);
 	*is_done = (h[1] & 0x83) == 0x83;
 	return n;
 }
@@ -338,16 +339,25 @@ stamp(struct bench *b, uint8_t *h)
 	be_store_u32(h + 28, b->exp_stat_sn);
 }
 
+/* room - commands that the target's window has place for. RFC 7143 4.2.2.1 */
+static unsigned int
+room(const struct bench *b)
+{
+	int32_t n = (int32_t)(b->max_cmd_sn - b->cmd_sn) + 1;
+
+	return n < 0 ? 0 : (unsigned int)n;
+}
+
 static void
 send_ready(struct bench *b)
 {
 	struct iovec iov[2 * DEPTH_MAX + 8];
 	uint8_t syncs[8][ISCSI_BHS_LEN];
-	unsigned int n = 0;
+	unsigned int n = 0, taken = 0, nsyncs = 0;
 	uint64_t now = now_ns();
 
-	for (unsigned int i = 0; i < b->nready; i++) {
-		struct slot *s = &b->slots[b->ready[i]];
+	for (; taken < b->nready && room(b) > 0; taken++) {
+		struct slot *s = &b->slots[b->ready[taken]];
 
 		s->sent_ns = now;
 		stamp(b, s->bhs);
@@ -355,14 +365,16 @@ send_ready(struct bench *b)
 		if (s->immediate > 0)
 			iov[n++] = (struct iovec){payload, s->immediate};
 	}
-	for (unsigned int i = 0; i < b->nsyncs_ready && i < 8; i++) {
-		build_sync(b, syncs[i]);
-		stamp(b, syncs[i]);
-		iov[n++] = (struct iovec){syncs[i], ISCSI_BHS_LEN};
-		b->nsyncs_flying++;
+	for (; nsyncs < b->nsyncs_ready && nsyncs < 8 && room(b) > 0; nsyncs++) {
+		build_sync(b, syncs[nsyncs]);
+		stamp(b, syncs[nsyncs]);
+		iov[n++] = (struct iovec){syncs[nsyncs], ISCSI_BHS_LEN};
 	}
-	b->nflying += b->nready;
-	b->nready = b->nsyncs_ready = 0;
+	b->nflying += taken;
+	b->nsyncs_flying += nsyncs;
+	b->nready -= taken;
+	b->nsyncs_ready -= nsyncs;
+	memmove(b->ready, b->ready + taken, b->nready * sizeof(b->ready[0]));
 	send_iov(b, iov, n);
 }
 
@@ -428,6 +440,8 @@ take_status(struct bench *b, const uint8_t *h, uint64_t now)
 static void
 take_pdu(struct bench *b, const uint8_t *h, uint64_t now)
 {
+	if ((int32_t)(get32(h + 32) - b->max_cmd_sn) > 0)
+		b->max_cmd_sn = get32(h + 32);
 	switch (h[0]) {
 	case ISCSI_DATA_IN:
 		if (h[1] & ISCSI_DATA_IN_STATUS)
