@@ -134,6 +134,10 @@ seal_due(struct cw_volume *v)
 		if (wants_seal(v))
 			due = 0;
 		pthread_mutex_unlock(&v->sched_lock);
+	} else {
+		/* zeros changed nothing, or took back what was dirty: the next change has to kick us */
+		v->dirty_since_ns = 0;
+		v->is_seal_kicked = false;
 	}
 	cache_space_unlock(v->space);
 	if (due != 0 && due != UINT64_MAX && is_cache_full(v))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # uml-guest.sh - sourced by the init script of a User-Mode-Linux guest (see uml.sh).
-# Environment from the kernel command line: GUEST_ADDR (addr/bits), what the test passed.
+# Environment from the kernel command line: GUEST_ADDR (addr/bits), GUEST_ROUTE (a router, where
+# the guest needs one), what the test passed.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8
 
@@ -22,6 +23,7 @@ guest_net() {
 	ip link set lo up
 	ip link set vec0 up
 	ip addr add "$GUEST_ADDR" dev vec0
+	[ -z "${GUEST_ROUTE:-}" ] || ip route add default via "$GUEST_ROUTE"
 }
 
 guest_say() {

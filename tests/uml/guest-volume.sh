@@ -3,56 +3,20 @@
 # guest-volume.sh - init of the guest of test-volume-kernel.sh: open-iscsi, file systems, what they must survive.
 cd "$CW_SRC" || exit 1
 . tests/lib/uml-guest.sh
+. tests/lib/uml-initiator.sh
 guest_net
 fail() {
 	guest_say "FAILED $*"
 	dmesg | tail -n 30
 	guest_off
 }
-modprobe iscsi_tcp && modprobe sd_mod || fail "modules"
-modprobe crc32c 2>/dev/null
-modprobe crc32c_generic 2>/dev/null
 modprobe ext4 2>/dev/null
 modprobe xfs 2>/dev/null
-mount -t tmpfs tmpfs /etc/iscsi && mkdir -p /run/lock/iscsi
-echo "InitiatorName=$INITIATOR" >/etc/iscsi/initiatorname.iscsi
-cat >/etc/iscsi/iscsid.conf <<EOF
-iscsid.startup = /usr/sbin/iscsid
-node.startup = manual
-node.session.auth.authmethod = CHAP
-node.session.auth.username = $INITIATOR
-node.session.auth.password = $SECRET
-node.session.auth.username_in = $TARGET
-node.session.auth.password_in = $TARGET_SECRET
-node.conn[0].iscsi.HeaderDigest = CRC32C
-node.conn[0].iscsi.DataDigest = CRC32C
-node.session.timeo.replacement_timeout = 600
-node.conn[0].timeo.noop_out_interval = 5
-node.conn[0].timeo.noop_out_timeout = 60
-node.conn[0].timeo.login_timeout = 30
-node.session.initial_login_retry_max = 8
-node.session.cmds_max = 128
-node.session.queue_depth = 64
-EOF
-iscsid || fail "iscsid"
+initiator_up "$INITIATOR" "node.session.auth.authmethod = CHAP" \
+	"node.session.auth.username = $INITIATOR" "node.session.auth.password = $SECRET" \
+	"node.session.auth.username_in = $TARGET" "node.session.auth.password_in = $TARGET_SECRET" \
+	"node.conn[0].timeo.noop_out_interval = 5" "node.conn[0].timeo.noop_out_timeout = 60"
 node() { iscsiadm -m node -T "$TARGET" -p "$PORTAL" "$@"; }
-
-disk_of_session() { # N: the Nth disk of our target
-	local d
-	for _ in $(seq 100); do
-		d=$(ls -d /sys/class/iscsi_session/session*/device/target*/*:*/block/sd* 2>/dev/null | sed -n "$1p")
-		if [ -n "$d" ]; then
-			basename "$d"
-			return
-		fi
-		sleep 0.1
-	done
-	fail "no disk $1"
-}
-dev() {
-	[ -b "/dev/$1" ] || mknod "/dev/$1" b $(tr : ' ' <"/sys/class/block/$1/dev")
-	echo "/dev/$1"
-}
 
 iscsiadm -m discovery -t st -p "$PORTAL" | grep -q "$TARGET" || fail "discovery"
 node -o update -n node.session.auth.password -v wrong-secret-1 && node -l >/dev/null 2>&1 && fail "logged in with a wrong secret"

@@ -107,6 +107,38 @@ a_barrier_comes_by_time_by_bytes_and_when_asked_for(void **state)
 	vx_end(x);
 }
 
+/* mkfs discards a new volume before it writes */
+static void
+a_write_after_a_discard_of_nothing_is_uploaded_in_time(void **state)
+{
+	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB);
+	struct cw_volume_status st;
+
+	(void)state;
+	vx_close(x);
+	x->vconf.seal_interval_ms = 50;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	assert_int_equal(vx_zero(x, 0, VX_SIZE), 0);
+	clock_sleep_ms(200);
+	assert_int_equal(vf.nputs, 0);
+	get_status(x, &st);
+	assert_int_equal(st.oldest_dirty_ns, 0);
+	assert_int_equal(vx_write(x, 0, 4096, buf2, false), 0);
+	wait_for(has_put, x);
+	vf.nputs = 0;
+	vf.fail_put = -ERR_OFFLINE; /* what was dirty is taken back */
+	assert_int_equal(vx_write(x, MIB, 4096, buf2, false), 0);
+	assert_int_equal(vx_zero(x, MIB, MIB), 0);
+	vf.fail_put = 0;
+	vx_drain(x);
+	vf.nputs = 0;
+	assert_int_equal(vx_write(x, 2 * MIB, 4096, buf, false), 0);
+	wait_for(has_put, x);
+	vx_drain(x);
+	vx_check_bucket(x);
+	vx_end(x);
+}
+
 static void
 while_the_uplink_is_slow_overwrites_coalesce(void **state)
 {
@@ -571,6 +603,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_barrier_comes_by_time_by_bytes_and_when_asked_for),
+	    cmocka_unit_test(a_write_after_a_discard_of_nothing_is_uploaded_in_time),
 	    cmocka_unit_test(while_the_uplink_is_slow_overwrites_coalesce),
 	    cmocka_unit_test(a_seal_is_durable_before_the_first_object),
 	    cmocka_unit_test(an_upload_that_was_not_begun_goes_on_after_a_restart),
