@@ -150,7 +150,8 @@ cachei_snap_take(struct commit_space *cs, uint64_t *redo_bytes)
 		/* with no row to write an fdatasync alone is as cheap as a transaction */
 		cs->use_redo = (has_rows || s->redo_bytes > 0) && !s->flush_lazy &&
 			       *redo_bytes + bytes <= REDO_GROUP_MAX &&
-			       s->redo_bytes + bytes <= REDO_TOTAL_MAX;
+			       s->redo_bytes + bytes <= REDO_TOTAL_MAX &&
+			       index_has_redo_room(s->cache->index);
 		cs->want_sync = !cs->use_redo;
 	} else if (s->flush_lazy) {
 		cs->want_sync =
@@ -282,6 +283,8 @@ cachei_snap_failed(struct commit_space *cs, bool sync_failed)
 	}
 	if (cs->did_sync && cs->clears_redo)
 		s->redo_stale = true;
+	if (cs->err == -ENOSPC) /* no redo rows next time, and give back what they take */
+		s->force_sync = true;
 	if (sync_failed) {
 		s->sync_errors++;
 		after_failed_sync(s);

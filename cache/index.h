@@ -129,6 +129,8 @@ int index_tidy(struct index *ix);
  * waits for a transaction under way */
 bool index_is_short(const struct index *ix);
 void index_ballast_fill(struct index *ix, bool is_urgent);
+/* index_has_redo_room - is the disk so far from full that redo rows may take some of it? any */
+bool index_has_redo_room(const struct index *ix);
 
 /* --- life: cache.c and check.c only --------------------------------------------------------------- */
 /* index_open - open or create; the file stays locked against other processes until index_close().

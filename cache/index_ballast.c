@@ -8,6 +8,10 @@
  * away and is tried once more.  From then on the index is *short*: the cache takes no new blocks, so that
  * what the ballast left serves transactions alone, until evicting has made room for another one.
  * A file system that cannot reserve has none and is never short.
+ *
+ * Redo rows are data: they lie in the log, and in the database when that was checkpointed, many times what a
+ * ballast holds.  Near the end of the disk there are none, or a log full of them could not be checkpointed
+ * with what the ballast gives back, and nothing would ever be committed again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +26,8 @@
 #define BALLAST (4u << 20)
 #define ROOM (1ull * BALLAST) /* free besides, so that it does not come and go */
 #define RETRY_MS 1000
+#define REDO_ROOM                                                                                  \
+	(128ull << 20) /* free: for all redo rows in the log, and once more in the database */
 
 /* reserve - result: 0 it is there, -ENOSPC, other errno: never will be */
 static int
@@ -87,4 +93,12 @@ bool
 index_is_short(const struct index *ix)
 {
 	return ix->is_short;
+}
+
+bool
+index_has_redo_room(const struct index *ix)
+{
+	struct statvfs vfs;
+
+	return statvfs(ix->path, &vfs) == 0 && (uint64_t)vfs.f_bavail * vfs.f_frsize >= REDO_ROOM;
 }
