@@ -142,7 +142,7 @@ DEPS_RUN := gcc make pkg-config libfuse3-dev fuse3 libcurl4-openssl-dev libssl-d
 	libjansson-dev libmicrohttpd-dev libxml2-dev libseccomp-dev libinih-dev libnfs-dev libzstd-dev curl
 DEPS_TEST := $(DEPS_RUN) clang libclang-rt-14-dev clang-format libcmocka-dev libiscsi-dev libiscsi-bin qemu-utils qemu-block-extra libnfs-utils awscli \
 	python3 python3-boto3 user-mode-linux iproute2 open-iscsi xfsprogs ceph-mon ceph-osd ceph-mgr radosgw ceph-common mandoc \
-	procps e2fsprogs sqlite3 strace kmod rpcbind linux-source-6.1
+	procps e2fsprogs sqlite3 strace kmod rpcbind postgresql-15 linux-source-6.1
 DEPS_BENCH := $(DEPS_TEST) nfs-ganesha nfs-ganesha-vfs s3fs rclone tgt
 define install_missing
 	@missing=""; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
@@ -198,10 +198,14 @@ test-fuzz:
 	@for f in $(FUZZ_SRC); do n=$$(basename $$f .c); mkdir -p build/fuzz/t; \
 	  printf '#!/bin/sh\n# test: timeout=120\nexec tests/fuzz/run.sh build/fuzz/fuzz %s\n' $$n > build/fuzz/t/$$n; chmod +x build/fuzz/t/$$n; done
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-5} tests/run.py $(patsubst tests/fuzz/%.c,build/fuzz/t/%,$(FUZZ_SRC))
-soak: deps ## the long runs: 100 power cuts, the whole source tree under kills, half an hour per decoder
+soak: deps ## the long runs: 100 power cuts, the whole source tree under kills, PostgreSQL on volumes, half an hour per decoder
 	@$(MAKE) --no-print-directory -j2 BUILD=release all tools
 	O=build/release tests/uml/power-cut.sh $${CUTS:-100}
 	O=build/release FULL=1 GUEST_TIMEOUT=1800 tests/uml/source-tree.sh killed
+	O=build/release tests/uml/volume-postgres.sh cached host g g i g b g i b g g
+	O=build/release tests/uml/volume-postgres.sh stored host g g i g b g i b g g
+	O=build/release tests/uml/volume-postgres.sh cached guest g g i g b g i b g g
+	O=build/release tests/uml/volume-postgres.sh stored guest g g i g b g i b g g
 	O=build/release MODEL_OPS=$${MODEL_OPS:-1000000} tests/model/test-model.sh
 	$(MAKE) fuzz FUZZ_SECONDS=$${FUZZ_SECONDS:-1800}
 bench: deps-bench ## benchmarks with their peers, medians and spread
