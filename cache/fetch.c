@@ -154,7 +154,7 @@ cachei_fetch_want(
 		for (run = b; run < last && run - b < FETCH_MAX / CACHE_BLOCK_SIZE; run++) {
 			if (!is_wanted(f, run) || in_hole(f, run, last, &memo))
 				break;
-			if (run != off >> CACHE_BLOCK_SHIFT && is_covered(f, run))
+			if ((is_readahead || run != off >> CACHE_BLOCK_SHIFT) && is_covered(f, run))
 				break;
 			if (is_readahead && run != b && run % (FETCH_MAX / CACHE_BLOCK_SIZE) == 0)
 				break; /* whole chunks, and what stores keep together */

@@ -125,6 +125,26 @@ a_pinned_space_is_neither_counted_nor_evicted(void **state)
 }
 
 static void
+reading_ahead_does_not_ask_for_what_a_seal_holds(void **state)
+{
+	struct fx *fx = new_volume_fx(64 * MIB, true);
+	struct fx_file *f = &fx->files[0];
+
+	(void)state;
+	assert_int_equal(fx_write(f, 0, MIB, buf, 0), 0);
+	upload(fx, f);
+	assert_int_equal(fx_write(f, 65536, 8192, buf2, 0), 0);
+	fx_seal(fx, f);
+	fx_check_range(f, 0, 65536, 0); /* in order: what follows is read ahead */
+	fx_wait_landed(f);
+	assert_int_equal(fx->nfetches, 0);
+	fx_seal_done(fx, f);
+	fx_check_range(f, 0, FX_MAX, 0);
+	assert_int_equal(fx->nfetches, 0);
+	end(fx);
+}
+
+static void
 a_pinned_space_lies_where_its_owner_wants_it(void **state)
 {
 	struct fx *fx = fx_new(&osfile_posix, 64 * MIB);
@@ -151,6 +171,7 @@ main(void)
 	    cmocka_unit_test(zeros_need_no_bytes_and_become_a_hole_of_the_base),
 	    cmocka_unit_test(holes_of_the_base_are_read_without_fetch_or_memory),
 	    cmocka_unit_test(a_pinned_space_is_neither_counted_nor_evicted),
+	    cmocka_unit_test(reading_ahead_does_not_ask_for_what_a_seal_holds),
 	    cmocka_unit_test(a_pinned_space_lies_where_its_owner_wants_it),
 	};
 
