@@ -365,6 +365,8 @@ void cachei_seal_flip_pending(struct cache_file *f); /* last writer left. locked
 void cachei_seal_note_write(struct cache_file *f, uint64_t end);
 
 /* --- commit.c, commit_snap.c, redo.c ------------------------------------------------------------ */
+/* cachei_mark_again - the commit failed: try again some time, even if nobody asks. unlocked */
+void cachei_mark_again(struct cache_space *s);
 int cachei_committer_start(struct cache *c);
 void cachei_committer_stop(struct cache *c);
 /* cachei_commit_leave - wait until the committer has nothing to do with s any more. unlocked */

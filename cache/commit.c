@@ -19,6 +19,7 @@
 #include "cache/cache_int.h"
 
 #define GROUP_SPACES 64
+#define AGAIN_MS 200u /* between attempts that nobody waits for: a disk may be broken for good */
 
 static void
 wait_until(struct cache *c, uint64_t due_ns)
@@ -288,21 +289,41 @@ cache_commit(struct cache_space *s, struct cache_waiter *w)
 	pthread_mutex_unlock(&c->commit_lock);
 }
 
-void
-cache_mark(struct cache_space *s)
+/* mark - in delay_ms at the latest; the list is in order of due times. */
+static void
+mark(struct cache_space *s, unsigned int delay_ms)
 {
 	struct cache *c = s->cache;
+	struct list *at;
 
-	if (atomic_load_explicit(&s->is_marked, memory_order_relaxed))
-		return;
 	pthread_mutex_lock(&c->commit_lock);
 	if (!s->is_marked) {
 		s->is_marked = true;
-		s->mark_due_ns = now_ns() + c->flush_interval_ms * 1000000ull;
-		list_add_tail(&c->marked, &s->mark_link);
+		s->mark_due_ns = now_ns() + delay_ms * 1000000ull;
+		for (at = c->marked.prev; at != &c->marked; at = at->prev) {
+			if (container_of(at, struct cache_space, mark_link)->mark_due_ns <=
+			    s->mark_due_ns)
+				break;
+		}
+		list_add_head(at, &s->mark_link);
 		pthread_cond_signal(&c->commit_cond);
 	}
 	pthread_mutex_unlock(&c->commit_lock);
+}
+
+void
+cache_mark(struct cache_space *s)
+{
+	if (!atomic_load_explicit(&s->is_marked, memory_order_relaxed))
+		mark(s, s->cache->flush_interval_ms);
+}
+
+void
+cachei_mark_again(struct cache_space *s)
+{
+	unsigned int ms = s->cache->flush_interval_ms;
+
+	mark(s, ms > AGAIN_MS ? ms : AGAIN_MS);
 }
 
 struct sync_waiter {

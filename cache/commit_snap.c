@@ -297,5 +297,5 @@ cachei_snap_failed(struct commit_space *cs, bool sync_failed)
 	cachei_vec_prepend(&s->pend.limbo, &p->limbo, sizeof(int32_t));
 	cachei_vec_free(&cs->entries);
 	cache_space_unlock(s);
-	cache_mark(s); /* nobody may ask again */
+	cachei_mark_again(s);
 }
