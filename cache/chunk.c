@@ -25,6 +25,7 @@
  *                                                              pinned: C -> 0 where D was set)
  *   seal_done, S set, S kept     .         1 -> 0    . -> 1    seal.c  (SEALED slot becomes CLEAN)
  *   seal_done, S set, C kept     .         1 -> 0    . -> 0    seal.c  (then refilled from the old slot)
+ *   seal_done, C set, S kept     .         .         1 -> 0    seal.c  (same)
  *   seal_done, S is Z            .         Z -> 0    0         seal.c  (the new base has a hole there)
  *   seal_done, pinned, C kept    .         1 -> 0    0 -> 1    settle.c copied the bytes before (C8)
  *   seal_done, S clear           .         .         C stays if below the base limit of the seal

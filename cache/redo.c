@@ -186,9 +186,7 @@ move_slot(struct cache_space *s, struct chunk *ch, int32_t old)
 	} else if (err == 0 && (ch->flags & CHUNK_DEAD) == 0 && ch->sealed_slot == old) {
 		ch->sealed_slot = fresh;
 		ch->sealed_unsynced = sealed_data(ch);
-	} else {
-		if (err == 0 && (ch->flags & CHUNK_DEAD) == 0 && ch->clean_slot == old)
-			cachei_chunk_drop_clean(ch); /* uploaded meanwhile: the bucket has it */
+	} else { /* uploaded meanwhile: what may be lost was not made CLEAN (seal.c) */
 		cachei_slot_free(s, fresh);
 		return err;
 	}

@@ -225,7 +225,8 @@ keep_clean(struct chunk *ch, int32_t sealed_slot, uint64_t sealed, uint64_t keep
 	cachei_chunk_changed(ch, true);
 }
 
-/* chunk_seal_done - SEALED becomes CLEAN; of two slots the one with more blocks stays. locked */
+/* chunk_seal_done - SEALED becomes CLEAN; of two slots the one with more blocks stays, and takes in what
+ * the other has. locked */
 static void
 chunk_seal_done(struct chunk *ch, uint64_t old_base_limit)
 {
@@ -249,6 +250,9 @@ chunk_seal_done(struct chunk *ch, uint64_t old_base_limit)
 		keep_clean(ch, slot, sealed, keep);
 		return;
 	}
+	if (!s->is_pinned &&
+	    ch->clean_slot != NO_SLOT) /* no row names them in the slot that stays */
+		cachei_refill(ch, ch->clean_slot, keep & ~ch->fetching);
 	cachei_chunk_drop_clean(ch);
 	ch->clean_slot = slot;
 	ch->clean_row = named;

@@ -72,6 +72,35 @@ pwrite_and_seal(struct osfile *file, const void *p, size_t len, uint64_t off)
 	return osfile_posix.pwrite(file, p, len, off);
 }
 
+/* an upload must not cost what the cache holds, whichever of the two slots stays */
+static void
+after_an_upload_a_chunk_is_as_local_as_before(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = &fx->files[0];
+
+	(void)state;
+	assert_int_equal(fx_write(f, 0, 2 * CACHE_CHUNK_SIZE, buf, 0), 0);
+	upload(fx, f);
+	for (uint64_t off = 0; off < CACHE_CHUNK_SIZE; off += 4 * CACHE_BLOCK_SIZE) {
+		/* of the first chunk more than half, of the second less */
+		assert_int_equal(fx_write(f, off, 3 * CACHE_BLOCK_SIZE, buf2, 0), 0);
+		assert_int_equal(fx_write(f, CACHE_CHUNK_SIZE + off, CACHE_BLOCK_SIZE, buf2, 0), 0);
+	}
+	upload(fx, f);
+	assert_int_equal(cache_commit_sync(fx->space), 0); /* un-names what is to be refilled */
+	fx_wait_landed(f);
+	assert_int_equal(f->cf.clean_bytes, 2 * CACHE_CHUNK_SIZE);
+	fx_check_range(f, 0, 2 * CACHE_CHUNK_SIZE, 0);
+	assert_int_equal(fx->nfetches, 0);
+	fx_check_clean(fx, f);
+	fx_close(fx);
+	fx_open(fx);
+	assert_int_equal(f->cf.clean_bytes, 2 * CACHE_CHUNK_SIZE);
+	fx_check_clean(fx, f);
+	end(fx);
+}
+
 static void
 a_seal_waits_for_a_write_that_makes_the_file_longer_and_has_its_size(void **state)
 {
@@ -643,6 +672,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(write_during_upload_stays_dirty),
 	    cmocka_unit_test(a_truncation_during_an_upload_is_remembered_over_a_restart),
+	    cmocka_unit_test(after_an_upload_a_chunk_is_as_local_as_before),
 	    cmocka_unit_test(a_seal_waits_for_a_write_that_makes_the_file_longer_and_has_its_size),
 	    cmocka_unit_test(a_second_seal_is_refused_while_one_is_under_way),
 	    cmocka_unit_test(two_readers_of_one_block_cause_one_fetch),
