@@ -335,6 +335,9 @@ void cache_seal_done(struct cache_file *f);
 
 /* cache_evict_all - drop every clean block (tests, `causeway cache drop`). unlocked */
 int cache_evict_all(struct cache *c);
+/* cache_lend_room - the owner could not write a small file of its own on the cache's disk, and without it nothing
+ * will be uploaded and come free: no new data until there is room again, and a little room at once. any */
+void cache_lend_room(struct cache *c);
 
 struct cache_check_report {
 	uint64_t files, chunks, slots, dirty_blocks, problems;

@@ -227,6 +227,12 @@ cachei_evict_bite(struct cache *c)
 	return err != 0 ? err : freed;
 }
 
+void
+cache_lend_room(struct cache *c)
+{
+	index_ballast_lend(c->index);
+}
+
 static void
 evictor_wait(struct cache *c)
 {

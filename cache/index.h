@@ -129,6 +129,8 @@ int index_tidy(struct index *ix);
  * waits for a transaction under way */
 bool index_is_short(const struct index *ix);
 void index_ballast_fill(struct index *ix, bool is_urgent);
+/* index_ballast_lend - take the reserve away for a small file beside the index; it is short then. any; waits as above */
+void index_ballast_lend(struct index *ix);
 /* index_has_redo_room - is the disk so far from full that redo rows may take some of it? any */
 bool index_has_redo_room(const struct index *ix);
 

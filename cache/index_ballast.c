@@ -89,6 +89,14 @@ index_ballast_drop(struct index *ix)
 	return r == 0;
 }
 
+void
+index_ballast_lend(struct index *ix)
+{
+	pthread_mutex_lock(&ix->lock);
+	(void)index_ballast_drop(ix);
+	pthread_mutex_unlock(&ix->lock);
+}
+
 bool
 index_is_short(const struct index *ix)
 {

@@ -556,6 +556,8 @@ work_once(struct cw_volume *v, struct sched *sc)
 				   : "upkeep in the bucket failed");
 	}
 	drains_tell(v, v->is_detaching ? err : 0);
+	if (err == -ENOSPC) /* the map beside the index; what it waits for waits for it */
+		cache_lend_room(v->cache);
 	if (err != 0) {
 		sc->retry_ms = sc->retry_ms == 0 ? RETRY_MIN_MS : sc->retry_ms * 2;
 		sc->retry_ms = sc->retry_ms > RETRY_MAX_MS ? RETRY_MAX_MS : sc->retry_ms;
