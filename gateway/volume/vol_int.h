@@ -22,7 +22,7 @@ struct vol_tune {		       /* 0 = the default */
 	uint64_t checkpoint_min_bytes; /* of log, or of garbage, between checkpoints: 64 MiB */
 	uint32_t checkpoint_ratio;     /* log bytes per checkpoint byte: 20 */
 	uint32_t checkpoint_age_s;     /* 3,600 */
-	uint32_t waste_percent;	       /* compact when object bytes are more of live bytes: 130 */
+	uint32_t waste_percent;	       /* compact when object bytes get more of live bytes: 143 */
 	uint64_t waste_min_bytes;      /* and so much could be saved: 64 MiB */
 	uint64_t compact_bytes;	       /* moved by one tick: 64 MiB */
 	uint32_t renew_ms;	       /* of ownership: 60,000 */
@@ -81,7 +81,8 @@ struct vol_remote {
 	struct vol_map_name *maps;
 	size_t nmaps;
 	bool are_maps_known, are_pins_known, is_sweep_due;
-	uint64_t log_since; /* bytes of epochs behind the last checkpoint */
+	uint64_t log_since;   /* bytes of epochs behind the last checkpoint */
+	uint64_t epoch_bytes; /* of what clients wrote in the last epoch */
 	uint64_t map_bytes, map_epoch;
 	int64_t map_time_ns;
 	bool is_source_free[VOL_SOURCES_MAX + 1]; /* our pin there was removed */

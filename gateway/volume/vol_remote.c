@@ -24,7 +24,7 @@ tune_fill(struct vol_tune *t)
 	    .checkpoint_min_bytes = 64u << 20,
 	    .checkpoint_ratio = 20,
 	    .checkpoint_age_s = 3600,
-	    .waste_percent = 130,
+	    .waste_percent = 143,
 	    .waste_min_bytes = 64u << 20,
 	    .compact_bytes = 64u << 20,
 	    .renew_ms = 60000};

@@ -13,6 +13,8 @@
 #include "gateway/base/strbuf.h"
 #include "gateway/volume/vol_int.h"
 
+#define RESERVE_PERCENT 13u /* of live bytes, at most */
+
 struct victim {
 	uint32_t ordinal;
 	uint32_t percent; /* live of all */
@@ -47,10 +49,20 @@ sum_up(const struct vol_remote *r, struct sums *s)
 	}
 }
 
+/* reserve - what comes before anything can go: the next epoch, which names what was moved, and the one
+ * behind it. Bounded: an epoch of half a volume does not make all of it worth moving. */
+static uint64_t
+reserve(const struct vol_remote *r, const struct sums *s)
+{
+	uint64_t n = 2 * r->epoch_bytes, most = s->live / 100 * RESERVE_PERCENT;
+
+	return n < most ? n : most;
+}
+
 static bool
 is_wasteful(const struct vol_remote *r, const struct sums *s)
 {
-	return s->bytes * 100 > s->live * r->tune.waste_percent &&
+	return (s->bytes + reserve(r, s)) * 100 > s->live * r->tune.waste_percent &&
 	       s->bytes - s->live > r->tune.waste_min_bytes;
 }
 

@@ -431,6 +431,9 @@ settle_parts(struct vol_remote *r)
 		logs[i] = i < r->nmoved ? &r->moved[i] : &p->parts[i - r->nmoved].log;
 	err = settle(r, logs, n, false);
 	free(logs);
+	r->epoch_bytes = 0;
+	for (size_t i = 0; i < p->nparts; i++)
+		r->epoch_bytes += p->parts[i].log.object_bytes;
 	return err;
 }
 
