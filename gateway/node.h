@@ -221,6 +221,10 @@ void remote_look_ahead(struct cw_share *s, struct node *dir);
 void remote_changed(struct cw_share *s, struct node *n);
 /* op_rerun - put a parked op back to work on its loop (or a worker). Any lock state. */
 void op_rerun(struct cw_op *op);
+/* op_delay - the bucket holds another object than the tree knows and the reconciler is deciding: run op
+ * again a little later. Any lock state.
+ * result: false: it waited long enough, or has no loop (its caller can wait): -ERR_OFFLINE is its result */
+bool op_delay(struct cw_op *op) CW_MUST_CHECK;
 /* op_fail - complete a parked op with an error. */
 void op_fail(struct cw_op *op, int err);
 

@@ -4,6 +4,7 @@
  *
  *   submit -> run -> result                          answered on the submitter's stack
  *                 -> OP_PENDING  -> op_rerun -> run  the bucket (or a busy file) was asked
+ *                                -> op_delay -> run  it holds something else: decided in a moment
  *                                -> op_fail
  *                 -> OP_DURABLE  -> cache_commit     answered by the committer
  *                 -> OP_IO       -> cache_read/write inline, or answered by the cache's threads
@@ -47,6 +48,10 @@ static const struct op_kind {
     [CW_OPEN] = {op_open, "open"},
     [CW_RELEASE] = {op_release, "release"},
 };
+
+#define DELAY_FIRST_MS 10
+#define DELAY_DOUBLINGS 5
+#define DELAYS_NS (10ull * 1000000000) /* then the client shall know that it takes longer */
 
 static bool op_run(struct cw_op *op);
 
@@ -183,6 +188,21 @@ op_settle(struct cw_op *op, int r)
 	return true;
 }
 
+/* op_put_back - what op_io_result() gave, for op_settle(). locked */
+static int
+op_put_back(struct cw_op *op, int r)
+{
+	switch (r) {
+	case OP_RERUN:
+		op_rerun(op);
+		return OP_PENDING;
+	case OP_DELAY:
+		return op_delay(op) ? OP_PENDING : -ERR_OFFLINE;
+	default:
+		return r;
+	}
+}
+
 /* op_io - submit op->io, filled by op_read_begin() or op_write_begin(). unlocked */
 static bool
 op_io(struct cw_op *op)
@@ -194,11 +214,7 @@ op_io(struct cw_op *op)
 	if (r == -EINPROGRESS)
 		return false;
 	share_lock(s);
-	r = op_io_result(op, r);
-	if (r == OP_RERUN) {
-		op_rerun(op);
-		r = OP_PENDING;
-	}
+	r = op_put_back(op, op_io_result(op, r));
 	return op_settle(op, r);
 }
 
@@ -210,11 +226,7 @@ op_io_done(struct cw_io *io)
 	int r;
 
 	share_lock(s);
-	r = op_io_result(op, io->result);
-	if (r == OP_RERUN) {
-		op_rerun(op);
-		r = OP_PENDING;
-	}
+	r = op_put_back(op, op_io_result(op, io->result));
 	if (op_settle(op, r))
 		op_complete(op, op->result, true);
 }
@@ -247,7 +259,7 @@ cw_submit(struct cw_op *op)
 
 	pthread_once(&metrics_once, metrics_make);
 	CW_ASSERT(op->code < CW_OP_MAX);
-	op->runs = op->stage = 0;
+	op->runs = op->stage = op->delays = 0;
 	op->started_ns = clock_mono_ns();
 	list_init(&op->link);
 	if (!share_op_begin(s)) {
@@ -291,6 +303,33 @@ op_rerun(struct cw_op *op)
 		op->work.fn = op_work_run;
 		workq_submit(cache_workq(op->share->env.cache), &op->work);
 	}
+}
+
+static void
+op_delay_over(struct loop_timer *t)
+{
+	op_run_again(container_of(t, struct cw_op, timer));
+}
+
+static void
+op_delay_begin(struct loop_task *t)
+{
+	struct cw_op *op = container_of(t, struct cw_op, task);
+	unsigned int doublings = op->delays < DELAY_DOUBLINGS ? op->delays : DELAY_DOUBLINGS;
+
+	op->delays++;
+	loop_timer_init(&op->timer, op_delay_over);
+	loop_timer_set(op->loop, &op->timer, (uint64_t)DELAY_FIRST_MS << doublings);
+}
+
+bool
+op_delay(struct cw_op *op)
+{
+	if (op->loop == NULL || clock_mono_ns() - op->started_ns > DELAYS_NS)
+		return false;
+	op->task.fn = op_delay_begin;
+	loop_post(op->loop, &op->task);
+	return true;
 }
 
 /* --- waiting callers --------------------------------------------------------------------------- */

@@ -174,12 +174,13 @@ struct cw_op {
 	/* --- private to the gateway --- */
 	struct list link;
 	struct loop_task task;
+	struct loop_timer timer;
 	struct work work;
 	struct cache_waiter waiter;
 	struct cw_io io;
 	void *node; /* pinned while I/O is in flight */
 	uint64_t started_ns;
-	unsigned int runs, stage;
+	unsigned int runs, stage, delays;
 	uint32_t base_gen; /* of the file when the I/O began */
 	int pending_result;
 	void *call; /* cw_call()'s */

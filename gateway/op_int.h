@@ -75,8 +75,9 @@ int op_answer_again(struct cw_op *op);
 int op_read_begin(struct cw_op *op);
 int op_write_begin(struct cw_op *op);
 /* op_io_result - what a finished I/O means for its op. locked; lets op->node go.
- * result: as an op's function, and OP_RERUN */
+ * result: as an op's function, and OP_RERUN, OP_DELAY: see op_delay() */
 #define OP_RERUN 4
+#define OP_DELAY 5
 int op_io_result(struct cw_op *op, int result);
 /* op_io_done - op->io.done of both. */
 void op_io_done(struct cw_io *io);

@@ -146,14 +146,14 @@ op_read_begin(struct cw_op *op)
 }
 
 /* base_changed - an I/O met another object than the tree knows. Without a duty of ours the new facts are
- * on their way: run again. With one, there is a conflict that the reconciler is deciding: the client asks
- * again later. */
+ * on their way: run again. With one, the reconciler is deciding whose object stays, or finds that it is
+ * an upload of ours whose answer got lost (at the last stop, say): that is waited for. */
 static int
 base_changed(struct cw_op *op, const struct node *n)
 {
 	op->stage++;
 	if (n->dirty_since_ns != 0 && !(n->flags & NODE_REMOVED))
-		return -ERR_OFFLINE;
+		return OP_DELAY;
 	return op->stage < PRECONDITION_RUNS ? OP_RERUN : -EIO;
 }
 

@@ -199,7 +199,7 @@ want_end(struct head_want *h, int err)
 			waiters_fail(n->head_waiters, remote_err_for_client(err));
 		else if (err == -EAGAIN &&
 			 n->dirty_since_ns != 0) /* until the conflict is settled */
-			waiters_fail(n->head_waiters, -ERR_OFFLINE);
+			waiters_delay(n->head_waiters);
 		else
 			waiters_rerun(n->head_waiters);
 	}

@@ -67,6 +67,7 @@ uint64_t refine_next_ms(const struct sync *y);
 
 void waiters_rerun(struct list *waiters);
 void waiters_fail(struct list *waiters, int err);
+void waiters_delay(struct list *waiters); /* op_delay() or -ERR_OFFLINE */
 int remote_err_for_client(int err);
 
 #endif

@@ -47,6 +47,18 @@ waiters_fail(struct list *waiters, int err)
 }
 
 void
+waiters_delay(struct list *waiters)
+{
+	while (!list_empty(waiters)) {
+		struct cw_op *op = container_of(waiters->next, struct cw_op, link);
+
+		list_del(&op->link);
+		if (!op_delay(op))
+			op_fail(op, -ERR_OFFLINE);
+	}
+}
+
+void
 list_dir_key(const struct cw_share *s, const struct node *dir, char *buf)
 {
 	if (dir->parent != NULL && dir->remote.key != NULL)
