@@ -68,6 +68,8 @@ uint64_t refine_next_ms(const struct sync *y);
 void waiters_rerun(struct list *waiters);
 void waiters_fail(struct list *waiters, int err);
 void waiters_delay(struct list *waiters); /* op_delay() or -ERR_OFFLINE */
+/* remote_err_for_client - what an op says of a request's error. The front ends know
+ * which of the project's own errors to wait out; what else a store may say is -EIO to a client. */
 int remote_err_for_client(int err);
 
 #endif

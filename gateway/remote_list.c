@@ -19,9 +19,25 @@
 int
 remote_err_for_client(int err)
 {
-	if (err == -ERR_OFFLINE || err == -ERR_THROTTLED || err == -ECANCELED || err == -EAGAIN)
+	switch (-err) {
+	case ERR_OFFLINE:
+	case ERR_THROTTLED:
+	case ECANCELED:
+	case EAGAIN:
+	case EBUSY:
 		return -ERR_OFFLINE;
-	return err == -ENOENT ? -ENOENT : -EIO;
+	case ENOENT:
+	case ERR_STORE:
+	case ERR_CREDENTIALS:
+	case ERR_CLOCK_SKEW:
+	case ERR_NO_BUCKET:
+	case ERR_PRECONDITION:
+	case ERR_CHECKSUM:
+	case ERR_ARCHIVED:
+		return err;
+	default:
+		return -EIO;
+	}
 }
 
 void

@@ -193,7 +193,7 @@ pace(struct sync *y, int err, uint64_t now)
 	if (err == 0) {
 		y->nsick = 0;
 		y->pause_until_ms = 0;
-	} else if ((err == -EIO || err == -EACCES || err == -ERR_THROTTLED) &&
+	} else if ((err == -EIO || err == -ERR_STORE || err == -EACCES || err == -ERR_THROTTLED) &&
 		   ++y->nsick >= SICK_AFTER) {
 		n = (y->nsick - SICK_AFTER) / SYNC_JOBS_MIN;
 		y->limit = SYNC_JOBS_MIN;

@@ -128,7 +128,7 @@ struct objstore_req {
 		     * -ENOSYS (the store does not know such a thing),
 		     * -ERR_CREDENTIALS / -EACCES (403), -ERR_NO_BUCKET, -ERR_THROTTLED, -ERR_OFFLINE,
 		     * -ERR_CHECKSUM, -ERR_ARCHIVED, -ERR_INVALID_RANGE, -ERR_NO_UPLOAD, -ERR_PROTOCOL,
-		     * -ERR_CLOCK_SKEW, -EIO, -ECANCELED (store closing) */
+		     * -ERR_CLOCK_SKEW, -ERR_STORE, -ECANCELED (store closing) */
 	int http_status;
 	char error_code[64]; /* S3's own, such as "NoSuchKey" */
 	size_t got;	     /* GET: bytes in buf */

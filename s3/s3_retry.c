@@ -59,7 +59,7 @@ static const struct code_row code_rows[] = {
     {"BandwidthLimitExceeded", -ERR_THROTTLED, S3_RETRY, true, false},
     {"ServerBusy", -ERR_THROTTLED, S3_RETRY, true, false},
     /* it went wrong over there or on the way */
-    {"InternalError", -EIO, S3_RETRY, false, true},
+    {"InternalError", -ERR_STORE, S3_RETRY, false, true},
     {"RequestTimeout", -ERR_OFFLINE, S3_RETRY_FRESH, false, false},
     {"IncompleteBody", -ERR_OFFLINE, S3_RETRY_FRESH, false, false},
     {"BadDigest", -ERR_CHECKSUM, S3_RETRY_FRESH, false, false},
@@ -101,7 +101,7 @@ static const struct {
     {413, {NULL, -EFBIG, S3_DONE, false, false}},
     {416, {NULL, -ERR_INVALID_RANGE, S3_DONE, false, false}},
     {429, {NULL, -ERR_THROTTLED, S3_RETRY, true, false}},
-    {500, {NULL, -EIO, S3_RETRY, false, true}},
+    {500, {NULL, -ERR_STORE, S3_RETRY, false, true}},
     {501, {NULL, -ENOSYS, S3_DONE, false, false}},
     {502, {NULL, -ERR_OFFLINE, S3_RETRY_FRESH, true, true}},
     {503, {NULL, -ERR_THROTTLED, S3_RETRY, true, true}},
@@ -122,7 +122,7 @@ static const struct code_row *
 row_of_status(int status)
 {
 	static const struct code_row unknown_4xx = {NULL, -EINVAL, S3_DONE, false, false};
-	static const struct code_row unknown_5xx = {NULL, -EIO, S3_RETRY, false, true};
+	static const struct code_row unknown_5xx = {NULL, -ERR_STORE, S3_RETRY, false, true};
 	static const struct code_row nonsense = {NULL, -ERR_PROTOCOL, S3_RETRY_FRESH, false, true};
 
 	for (size_t i = 0; i < sizeof(status_rows) / sizeof(status_rows[0]); i++)

@@ -5,7 +5,7 @@
  *
  * A local process expects of a file system what it expects of a disk: it waits.  So "the cache is
  * full of dirty data" is waited out for ever (P7; a signal ends the wait with EINTR), and a store that
- * cannot be reached is waited for five minutes, after which EHOSTDOWN tells why.
+ * cannot be reached, or fails, is waited for five minutes, after which the error tells why.
  */
 #include "frontends/fuse/cwfuse_int.h"
 
@@ -39,6 +39,7 @@ cwfuse_wait_ms(int err)
 	case EAGAIN:
 		return UINT64_MAX;
 	case ERR_OFFLINE:
+	case ERR_STORE:
 		return OFFLINE_WAIT_MS;
 	default:
 		return 0;

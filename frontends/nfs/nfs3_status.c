@@ -47,6 +47,7 @@ static const struct {
     {ERR_BACKPRESSURE, NFS3ERR_JUKEBOX},
     {ERR_OFFLINE, NFS3ERR_JUKEBOX},
     {ERR_THROTTLED, NFS3ERR_JUKEBOX},
+    {ERR_STORE, NFS3ERR_JUKEBOX},
     {ERR_PRECONDITION, NFS3ERR_JUKEBOX}, /* the object changed under a read: looked at again */
     {ERR_CREDENTIALS, NFS3ERR_JUKEBOX},	 /* the gateway's, not the client's */
     {ERR_CLOCK_SKEW, NFS3ERR_JUKEBOX},

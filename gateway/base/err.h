@@ -21,6 +21,7 @@
 	X(ERR_PRECONDITION, EBUSY, "object changed in the bucket (precondition failed)")           \
 	X(ERR_THROTTLED, EAGAIN, "store asks to slow down")                                        \
 	X(ERR_OFFLINE, EHOSTDOWN, "store cannot be reached")                                       \
+	X(ERR_STORE, EIO, "store failed internally (5xx)")                                         \
 	X(ERR_CHECKSUM, EIO, "checksum mismatch")                                                  \
 	X(ERR_CREDENTIALS, EACCES, "credentials refused or expired")                               \
 	X(ERR_NO_BUCKET, ENODEV, "bucket does not exist")                                          \

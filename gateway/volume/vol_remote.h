@@ -11,7 +11,7 @@
  * put_epoch that returned 0 and its apply, tick does nothing and the others return -EBUSY.
  * any: memory only, under a leaf lock that is never held over I/O.
  *
- * Errors of the store (-ERR_OFFLINE, -ERR_THROTTLED, -ERR_CREDENTIALS, -EACCES, -EIO, ...) come back as
+ * Errors of the store (-ERR_OFFLINE, -ERR_THROTTLED, -ERR_CREDENTIALS, -EACCES, -ERR_STORE, ...) come back as
  * they are; whatever returned one may be called again.  -ERR_CHECKSUM: something in the bucket is not
  * what was written; the log names it.  -ESTALE: another owner has the volume.
  */
@@ -118,8 +118,8 @@ uint64_t vol_remote_mapped_bytes(const struct vol_remote *r);
 /* vol_remote_fetch - [off, off + len) of the committed image, every byte verified; holes are zeros.
  * args:   buf valid until done; done exactly once, on any thread, maybe on the caller's stack (nothing
  *         but holes); must not block
- * result: to done: 0, -ERR_CHECKSUM (damaged), -EIO (an object is gone), the store's errors (its -EIO, a 500,
- *         as -ERR_OFFLINE), -ECANCELED
+ * result: to done: 0, -ERR_CHECKSUM (damaged), -EIO (an object is gone), the store's errors,
+ *         -ECANCELED
  * ctx:    any */
 void vol_remote_fetch(struct vol_remote *r, uint64_t off, uint32_t len, void *buf,
     void (*done)(void *arg, int result), void *arg);

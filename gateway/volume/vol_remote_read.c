@@ -346,8 +346,6 @@ fetch_done(void *arg, int result)
 		    "volume=%s off=%" PRIu64 " len=%u: a log object is gone", r->id, f->off,
 		    f->len);
 		result = -EIO;
-	} else if (result == -EIO) {
-		result = -ERR_OFFLINE; /* the store is in trouble (500), the data is not */
 	}
 	f->done(f->arg, result);
 	turn = f->turn;

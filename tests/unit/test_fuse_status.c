@@ -63,6 +63,8 @@ store_that_is_away_is_waited_for_within_bounds(void **state)
 
 	(void)state;
 	assert_true(ms >= 60000 && ms < UINT64_MAX);
+	assert_true(cwfuse_wait_ms(-ERR_STORE) == ms);
+	assert_int_equal(cwfuse_errno(-ERR_STORE), EIO);
 }
 
 static void

@@ -296,6 +296,35 @@ a_read_in_a_conflict_waits_for_the_decision(void **state)
 		assert_memory_equal(b, a, sizeof(a));
 }
 
+/* A store that answers 500 for longer than a request is tried again is in trouble, the file is not: the
+ * front ends wait. (-EIO is what they pass on.) */
+static void
+a_failing_store_is_no_broken_file(void **state)
+{
+	static const enum objstore_opcode asked[] = {OBJ_LIST, OBJ_HEAD, OBJ_GET};
+	struct fx *fx = *state;
+	uint64_t dir;
+	char b[16];
+
+	assert_int_equal(fx_lookup(fx, &fx_root, fx->root, "sick"), 0);
+	dir = fx->op.attr.ino;
+	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		int r;
+
+		objstore_mem_fail_next(fx->store, asked[i], -ERR_STORE, false, 1000);
+		r = fx_lookup(fx, &fx_root, dir, "file");
+		if (asked[i] == OBJ_GET) {
+			assert_int_equal(r, 0);
+			r = fx_read(fx, &fx_root, fx->op.attr.ino, 0, b, 16);
+		}
+		assert_int_equal(r, -ERR_STORE);
+		objstore_mem_fail_next(fx->store, asked[i], 0, false, 0);
+	}
+	assert_int_equal(fx_lookup(fx, &fx_root, dir, "file"), 0);
+	assert_int_equal(fx_read(fx, &fx_root, fx->op.attr.ino, 0, b, 16), 0);
+	assert_memory_equal(b, "pulse", 5);
+}
+
 /* looped - an op as the network's front ends submit it. */
 struct looped {
 	struct cw_op op;
@@ -381,6 +410,7 @@ bucket_setup(void **state)
 	fx = *state;
 	objstore_mem_put(fx->store, "there/file", "from the bucket", 15, meta, 2, NULL);
 	objstore_mem_put(fx->store, "there/file2", "something", 9, NULL, 0, NULL);
+	objstore_mem_put(fx->store, "sick/file", "pulse", 5, NULL, 0, NULL);
 	memset(a, 'A', sizeof(a));
 	objstore_mem_put(fx->store, "there/file3", a, sizeof(a), NULL, 0, NULL);
 	objstore_mem_put(fx->store, "there/file4", a, sizeof(a), NULL, 0, NULL);
@@ -408,6 +438,7 @@ main(void)
 	    cmocka_unit_test(objects_of_the_bucket_are_read_through),
 	    cmocka_unit_test(a_read_of_an_object_that_was_replaced_gives_the_new_one),
 	    cmocka_unit_test(a_read_in_a_conflict_waits_for_the_decision),
+	    cmocka_unit_test(a_failing_store_is_no_broken_file),
 	    cmocka_unit_test(ops_of_the_network_wait_for_the_decision),
 	};
 	int r = cmocka_run_group_tests(tests, fx_setup, fx_teardown);

@@ -153,7 +153,7 @@ a_lost_reply_is_no_conflict(void **state)
 
 	ino = sx_file(sx, sx->fx.root, "probe-done", "x");
 	sx_sync(sx);
-	objstore_mem_fail_next(sx->bucket, OBJ_PUT, -EIO, true, 1);
+	objstore_mem_fail_next(sx->bucket, OBJ_PUT, -ERR_STORE, true, 1);
 	puts = objstore_mem_count(sx->bucket, OBJ_PUT);
 	assert_int_equal(fx_write(&sx->fx, &fx_root, ino, 0, "longer", 6), 0);
 	sx_sync(sx);
@@ -162,7 +162,7 @@ a_lost_reply_is_no_conflict(void **state)
 	assert_true(objstore_mem_count(sx->bucket, OBJ_PUT) - puts <= 2);
 	assert_false(sx_has_event(sx, "conflict", ""));
 	/* and of a rename */
-	objstore_mem_fail_next(sx->bucket, OBJ_COPY, -EIO, true, 1);
+	objstore_mem_fail_next(sx->bucket, OBJ_COPY, -ERR_STORE, true, 1);
 	assert_int_equal(
 	    fx_rename(&sx->fx, &fx_root, sx->fx.root, "probe-done", sx->fx.root, "moved"), 0);
 	sx_sync(sx);

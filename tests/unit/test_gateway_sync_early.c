@@ -312,7 +312,7 @@ a_lost_reply_to_complete_is_no_second_upload(void **state)
 	probe(sx);
 	before = parts(sx);
 	(void)begin(sx, "big");
-	objstore_mem_fail_next(sx->bucket, OBJ_MPU_COMPLETE, -EIO, true, 1);
+	objstore_mem_fail_next(sx->bucket, OBJ_MPU_COMPLETE, -ERR_STORE, true, 1);
 	sx_sync(sx);
 	assert_object(sx, "p/big", SIZE, 0, 0, 0);
 	assert_int_equal(parts(sx) - before, PARTS);
@@ -327,7 +327,7 @@ parts_that_fail_are_sent_again(void **state)
 	uint64_t ino;
 
 	probe(sx);
-	objstore_mem_fail_next(sx->bucket, OBJ_MPU_PART, -EIO, false, 2);
+	objstore_mem_fail_next(sx->bucket, OBJ_MPU_PART, -ERR_STORE, false, 2);
 	ino = fx_create_ok(&sx->fx, sx->fx.root, "big");
 	write_pattern(sx, ino, 0, SIZE, 0);
 	sx_sync(sx);

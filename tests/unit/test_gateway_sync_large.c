@@ -150,7 +150,7 @@ a_lost_reply_to_complete_is_no_second_upload(void **state)
 	ino = fx_create_ok(&sx->fx, sx->fx.root, "big");
 	write_pattern(sx, ino, 0, 24 * MIB, 0);
 	parts = objstore_mem_count(sx->bucket, OBJ_MPU_PART);
-	objstore_mem_fail_next(sx->bucket, OBJ_MPU_COMPLETE, -EIO, true, 1);
+	objstore_mem_fail_next(sx->bucket, OBJ_MPU_COMPLETE, -ERR_STORE, true, 1);
 	sx_sync(sx);
 	assert_object_pattern(sx, "p/big", 24 * MIB, 0, 0, 0);
 	assert_int_equal(objstore_mem_count(sx->bucket, OBJ_MPU_PART) - parts, 3);
@@ -169,7 +169,7 @@ an_abandoned_upload_is_aborted(void **state)
 	sx_sync(sx);
 	ino = fx_create_ok(&sx->fx, sx->fx.root, "big");
 	write_pattern(sx, ino, 0, 24 * MIB, 0);
-	objstore_mem_fail_next(sx->bucket, OBJ_MPU_PART, -EIO, false, 1000);
+	objstore_mem_fail_next(sx->bucket, OBJ_MPU_PART, -ERR_STORE, false, 1000);
 	cw_share_drain(sx->fx.s);
 	for (i = 0; i < 1000 && objstore_mem_uploads(sx->bucket) == 0; i++)
 		clock_sleep_ms(5);

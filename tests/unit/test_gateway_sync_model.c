@@ -107,7 +107,7 @@ work(struct model *m)
 static void
 trouble(struct model *m)
 {
-	static const int errs[] = {-EIO, -ERR_THROTTLED, -ERR_OFFLINE};
+	static const int errs[] = {-ERR_STORE, -ERR_THROTTLED, -ERR_OFFLINE};
 	static const enum objstore_opcode ops[] = {
 	    OBJ_PUT, OBJ_COPY, OBJ_DELETE, OBJ_DELETE_MANY, OBJ_HEAD, OBJ_GET, OBJ_LIST};
 

@@ -109,11 +109,11 @@ without_conditions_a_lost_reply_is_no_conflict(void **state)
 	uint64_t ino = sx_file(sx, sx->fx.root, "a", "one");
 
 	sx_sync(sx);
-	objstore_mem_fail_next(sx->bucket, OBJ_PUT, -EIO, true, 1);
+	objstore_mem_fail_next(sx->bucket, OBJ_PUT, -ERR_STORE, true, 1);
 	assert_int_equal(fx_write(&sx->fx, &fx_root, ino, 0, "two", 3), 0);
 	sx_sync(sx);
 	sx_assert_object(sx, "p/a", "two");
-	objstore_mem_fail_next(sx->bucket, OBJ_MPU_COMPLETE, -EIO, true, 1);
+	objstore_mem_fail_next(sx->bucket, OBJ_MPU_COMPLETE, -ERR_STORE, true, 1);
 	write_fill(sx, ino, 0, 20 * MIB, 0);
 	sx_sync(sx);
 	assert_filled(sx, "p/a", 20 * MIB, 0, 0, 0);

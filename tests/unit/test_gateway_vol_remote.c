@@ -391,7 +391,7 @@ static void
 store_errors_are_returned_and_the_call_continues(void **state)
 {
 	static const int errs[] = {
-	    -ERR_OFFLINE, -ERR_THROTTLED, -ERR_CREDENTIALS, -EACCES, -EIO, -ERR_NO_BUCKET};
+	    -ERR_OFFLINE, -ERR_THROTTLED, -ERR_CREDENTIALS, -EACCES, -ERR_STORE, -ERR_NO_BUCKET};
 	struct vf f;
 
 	(void)state;
@@ -459,8 +459,8 @@ what_the_store_cannot_answer_now_is_not_lost(void **state)
 	vf_create(&f);
 	vf_epoch(&f, 40, 20, 0);
 	/* a 500 is no gap in the data: an initiator would take its disk for broken */
-	objstore_mem_fail_next(f.store, OBJ_GET, -EIO, false, 1);
-	assert_int_equal(vf_fetch(f.r, 0, 1000 * VOL_BLOCK, buf), -ERR_OFFLINE);
+	objstore_mem_fail_next(f.store, OBJ_GET, -ERR_STORE, false, 1);
+	assert_int_equal(vf_fetch(f.r, 0, 1000 * VOL_BLOCK, buf), -ERR_STORE);
 	objstore_mem_fail_next(f.store, OBJ_GET, 0, false, 0);
 	vf_check(f.r, &f.now);
 	vf_free(&f);

@@ -253,6 +253,7 @@ every_errno_has_its_sense(void **state)
 	    {ERR_BACKPRESSURE, SCSI_BUSY, 0, 0},
 	    {ERR_OFFLINE, SCSI_BUSY, 0, 0},
 	    {ERR_THROTTLED, SCSI_BUSY, 0, 0},
+	    {ERR_STORE, SCSI_BUSY, 0, 0},
 	    {ERR_PRECONDITION, SCSI_BUSY, 0, 0},
 	    {ERR_CREDENTIALS, SCSI_BUSY, 0, 0},
 	    {ERR_NO_BUCKET, SCSI_BUSY, 0, 0},
