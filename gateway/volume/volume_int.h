@@ -163,6 +163,8 @@ bool volume_range_enter(struct cw_volume *v, struct cw_vio *vio);
 void volume_range_leave(struct cw_volume *v, struct cw_vio *vio);
 
 /* --- volume_io.c ----------------------------------------------------------------------------------- */
+/* volume_traffic - bytes that clients of all volumes of this process read and wrote, ever. any */
+uint64_t volume_traffic(void);
 void volume_vio_complete(struct cw_vio *vio, int result);
 
 /* --- volume_boot.c: bring the base here ------------------------------------------------------------ */
@@ -189,6 +191,27 @@ void volume_say(
 uint64_t volume_barrier(struct cw_volume *v, bool is_now, struct volume_snap *s);
 /* volume_next_epoch - the epoch that will hold everything written until now. locked */
 uint64_t volume_next_epoch(const struct cw_volume *v);
+
+/* volume_is_stopping - is the thread to end? any */
+bool volume_is_stopping(struct cw_volume *v);
+/* volume_is_awaited - does somebody wait for an epoch that is not committed? sched_lock and space held */
+bool volume_is_awaited(struct cw_volume *v);
+/* volume_is_cache_full - dirty data takes so much room that uploading must not wait. any */
+bool volume_is_cache_full(const struct cw_volume *v);
+
+/* --- volume_pace.c: an upload beside clients that need the same CPUs and disks -------------------------- */
+struct volume_pace {
+	struct cw_volume *volume;
+	uint64_t bytes, done; /* of the epoch; read for it so far */
+	int64_t begin_ns, end_ns;
+	uint64_t traffic;   /* when it was looked at last */
+	int64_t traffic_ns; /* when it was last seen to grow */
+};
+/* volume_pace_window_ns - in which an epoch goes up while clients are busy. any */
+uint64_t volume_pace_window_ns(const struct cw_volume *v);
+void volume_pace_begin(struct volume_pace *p, struct cw_volume *v, uint64_t bytes);
+/* volume_pace_wait - before len more bytes are read: until it is their turn. volume's thread, no locks */
+void volume_pace_wait(struct volume_pace *p, uint32_t len);
 
 /* --- volume_remote.c: create or open the remote image --------------------------------------------------- */
 /* volume_remote_conf - strings borrowed from v, but *path, which is malloced. */

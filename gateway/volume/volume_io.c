@@ -23,6 +23,14 @@ enum stage { STAGE_START, STAGE_HEAD, STAGE_TAIL, STAGE_BODY, STAGE_READ, STAGE_
 
 static const char zero_block[CACHE_BLOCK_SIZE];
 
+static _Atomic uint64_t traffic; /* of all volumes: they share the CPUs and the disks */
+
+uint64_t
+volume_traffic(void)
+{
+	return traffic;
+}
+
 static void
 set_stage(struct cw_vio *vio, enum stage s)
 {
@@ -141,6 +149,7 @@ read_start(struct cw_vio *vio)
 		vio->io.send = read_send;
 	vio->io.done = read_done;
 	v->read_bytes += vio->len;
+	traffic += vio->len;
 	r = cache_read(&vio->io);
 	if (r == 0)
 		v->hit_bytes += vio->len;
@@ -212,6 +221,7 @@ write_run(struct cw_vio *vio, const void *buf, bool is_inline)
 	    is_inline && vio->loop != NULL ? CW_IO_NOWAIT : 0);
 	vio->io.done = step_done;
 	v->write_bytes += vio->len;
+	traffic += vio->len;
 	return cache_write(&vio->io);
 }
 

@@ -46,8 +46,8 @@ volume_say(struct cw_volume *v, int err, const char *what)
 	pthread_mutex_unlock(&v->sched_lock);
 }
 
-static bool
-is_stopping(struct cw_volume *v)
+bool
+volume_is_stopping(struct cw_volume *v)
 {
 	bool stop;
 
@@ -84,9 +84,8 @@ volume_next_epoch(const struct cw_volume *v)
 	return v->row.committed_epoch + (v->file.has_sealed ? 1 : 0) + (is_dirty(v) ? 1 : 0);
 }
 
-/* wants_seal - does somebody wait for an epoch that needs one? sched_lock and space held */
-static bool
-wants_seal(struct cw_volume *v)
+bool
+volume_is_awaited(struct cw_volume *v)
 {
 	struct list *l;
 
@@ -105,9 +104,8 @@ wants_seal(struct cw_volume *v)
 	return false;
 }
 
-/* is_cache_full - then a barrier makes room before its time. */
-static bool
-is_cache_full(const struct cw_volume *v)
+bool
+volume_is_cache_full(const struct cw_volume *v)
 {
 	struct cache_stats st;
 
@@ -119,7 +117,9 @@ is_cache_full(const struct cw_volume *v)
 static uint64_t
 seal_due(struct cw_volume *v)
 {
-	uint64_t due = UINT64_MAX, interval = v->conf.seal_interval_ms * NS_PER_MS, age;
+	/* what is sealed now is in the bucket a whole interval after it was written, at the latest */
+	uint64_t due = UINT64_MAX, age,
+		 interval = v->conf.seal_interval_ms * NS_PER_MS - volume_pace_window_ns(v);
 	int64_t now = clock_real_ns();
 
 	cache_space_lock(v->space);
@@ -131,7 +131,7 @@ seal_due(struct cw_volume *v)
 		if (v->file.dirty_bytes >= v->conf.seal_bytes)
 			due = 0;
 		pthread_mutex_lock(&v->sched_lock);
-		if (wants_seal(v))
+		if (volume_is_awaited(v))
 			due = 0;
 		pthread_mutex_unlock(&v->sched_lock);
 	} else {
@@ -140,7 +140,7 @@ seal_due(struct cw_volume *v)
 		v->is_seal_kicked = false;
 	}
 	cache_space_unlock(v->space);
-	if (due != 0 && due != UINT64_MAX && is_cache_full(v))
+	if (due != 0 && due != UINT64_MAX && volume_is_cache_full(v))
 		due = 0;
 	return due;
 }
@@ -231,7 +231,8 @@ read_there(struct cw_io *io)
 static int
 read_sealed(void *arg, uint64_t off, uint32_t len, void *buf)
 {
-	struct cw_volume *v = arg;
+	struct volume_pace *pace = arg;
+	struct cw_volume *v = pace->volume;
 	struct seal_wait w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
 	struct cw_io io = {.op = CW_IO_READ,
 	    .flags = CW_IO_SEALED | CW_IO_NO_READAHEAD,
@@ -243,7 +244,8 @@ read_sealed(void *arg, uint64_t off, uint32_t len, void *buf)
 	    .ctx = &w};
 	int r;
 
-	if (is_stopping(v)) /* it goes on at the next start */
+	volume_pace_wait(pace, len);
+	if (volume_is_stopping(v)) /* it goes on at the next start */
 		return -ECANCELED;
 	r = cache_read(&io);
 	if (r != -EINPROGRESS)
@@ -258,18 +260,23 @@ read_sealed(void *arg, uint64_t off, uint32_t len, void *buf)
 static int
 put_epoch(struct cw_volume *v, struct vol_remote *r)
 {
+	struct volume_pace pace;
 	struct cache_run *runs;
 	struct vol_run *out;
+	uint64_t bytes = 0;
 	size_t n;
 	int err;
 
 	cache_sealed_runs(&v->file, &runs, &n);
 	out = xmalloc((n + 1) * sizeof(*out));
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		out[i] = (struct vol_run){runs[i].off, runs[i].len, runs[i].is_zero};
+		bytes += runs[i].is_zero ? 0 : runs[i].len;
+	}
 	free(runs);
+	volume_pace_begin(&pace, v, bytes);
 	err = vol_remote_put_epoch(r, v->row.sealed_epoch, v->file.sealed_size,
-	    v->row.sealed_time_ns, out, n, read_sealed, v);
+	    v->row.sealed_time_ns, out, n, read_sealed, &pace);
 	free(out);
 	return err;
 }
@@ -403,7 +410,7 @@ snaps_run(struct cw_volume *v, struct vol_remote *r)
 	unsigned int n;
 	int err = 0;
 
-	for (n = 0; err == 0 && !v->is_fenced && !is_stopping(v); n++)
+	for (n = 0; err == 0 && !v->is_fenced && !volume_is_stopping(v); n++)
 		err = snap_run(v, r);
 	if (err == 1 && n == 1)
 		return 0; /* there was none */
@@ -539,7 +546,8 @@ work_once(struct cw_volume *v, struct sched *sc)
 	due = r == NULL || v->is_fenced ? UINT64_MAX : seal_due(v);
 	if (err == 0)
 		err = snaps_run(v, r); /* those that were held up, or found at the start */
-	if (!holds_up(err) && !v->is_fenced && !is_stopping(v) && (due == 0 || has_sealed(v))) {
+	if (!holds_up(err) && !v->is_fenced && !volume_is_stopping(v) &&
+	    (due == 0 || has_sealed(v))) {
 		err = epoch_run(v, r);
 		sc->tick_at_ns = 0;
 		due = 0;

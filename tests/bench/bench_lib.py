@@ -35,8 +35,10 @@ class Causeway:
     """causewayd and, unless an endpoint is given, causeway-s3d, with state under work/."""
 
     def __init__(self, work, name="causeway", pin=None, endpoint=None, access=None, secret=None, capacity="8G", settle_ms=60000,
-                 ports=(23049, 23080, 23090), iscsi_port=None):
+                 ports=(23049, 23080, 23090), iscsi_port=None, volumes=None):
+        """volumes: what [volumes] says; None: nothing is sealed unless a drain asks"""
         self.iscsi_port = iscsi_port
+        self.volumes = "seal_interval_ms = %d\nseal_bytes = 8G" % max(60000, settle_ms) if volumes is None else volumes
         self.dir = os.path.join(work, name)
         self.pin, self.endpoint, self.capacity, self.settle_ms = pin, endpoint, capacity, settle_ms
         self.nfs_port, self.api_port, self.s3_port = ports
@@ -85,14 +87,13 @@ socket = {d}/run/fuse.sock
 listen = 127.0.0.1:{p}
 [volumes]
 bucket = volumes
-seal_interval_ms = {m}
-seal_bytes = 8G
+{v}
 [cache]
 disk.buffer = {d}/disks/buffer
 disk.working = {d}/disks/working
 disk.stored = {d}/disks/stored
 disk_size.stored = 1G
-""".format(d=self.dir, p=self.iscsi_port, m=max(60000, self.settle_ms)))
+""".format(d=self.dir, p=self.iscsi_port, v=self.volumes))
                 for name in ("buffer", "working", "stored"):
                     os.makedirs("%s/disks/%s" % (self.dir, name), exist_ok=True)
 

@@ -139,6 +139,46 @@ a_write_after_a_discard_of_nothing_is_uploaded_in_time(void **state)
 	vx_end(x);
 }
 
+/* upload_ms - 2 MiB are written, which is a seal; until they are in the bucket. is_busy: clients read all the time */
+static uint64_t
+upload_ms(struct vx *x, bool is_busy, bool is_drained)
+{
+	uint64_t begin = clock_mono_ms();
+
+	vf.nputs = 0;
+	assert_int_equal(vx_write(x, 0, 2 * MIB, buf, false), 0);
+	if (is_drained)
+		cw_volume_drain(x->v, NULL, NULL);
+	while (vf.nputs == 0 && clock_mono_ms() - begin < 30000) {
+		if (is_busy)
+			vx_check(x, 0, 4096);
+		clock_sleep_ms(1);
+	}
+	return clock_mono_ms() - begin;
+}
+
+static void
+an_upload_makes_way_for_clients_within_the_interval(void **state)
+{
+	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB);
+	uint64_t ms;
+
+	(void)state;
+	vx_close(x);
+	x->vconf.seal_bytes = MIB;
+	x->vconf.seal_interval_ms = 3000;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	ms = upload_ms(x, true, false);
+	assert_in_range(ms, 900, 2999);
+	vx_drain(x);
+	assert_in_range(upload_ms(x, false, false), 0, 700); /* nobody to make way for */
+	vx_drain(x);
+	assert_in_range(upload_ms(x, true, true), 0, 700); /* somebody waits for it */
+	vx_drain(x);
+	vx_check_bucket(x);
+	vx_end(x);
+}
+
 static void
 while_the_uplink_is_slow_overwrites_coalesce(void **state)
 {
@@ -604,6 +644,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_barrier_comes_by_time_by_bytes_and_when_asked_for),
 	    cmocka_unit_test(a_write_after_a_discard_of_nothing_is_uploaded_in_time),
+	    cmocka_unit_test(an_upload_makes_way_for_clients_within_the_interval),
 	    cmocka_unit_test(while_the_uplink_is_slow_overwrites_coalesce),
 	    cmocka_unit_test(a_seal_is_durable_before_the_first_object),
 	    cmocka_unit_test(an_upload_that_was_not_begun_goes_on_after_a_restart),
