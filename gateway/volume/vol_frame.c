@@ -106,7 +106,8 @@ vol_frame_encode(struct vol_coder *c, const uint8_t *object_key, bool is_compres
 	}
 	e->stored_len = (uint32_t)n;
 	if (object_key == NULL) {
-		memcpy(out, bytes, n);
+		if (bytes != out)
+			memcpy(out, bytes, n);
 	} else {
 		uint8_t nonce[AEAD_NONCE_LEN], aad[12];
 

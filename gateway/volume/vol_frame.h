@@ -20,7 +20,8 @@ void vol_key_check(
     const uint8_t volume_key[32], const uint8_t uuid[VOL_UUID_LEN], uint8_t out[VOL_KEY_CHECK_LEN]);
 
 /* vol_frame_encode - make the frame of e from its plain bytes.
- * args:   object_key NULL = not encrypted; e: block, nblocks, stored_off given; comp, stored_len, crc
+ * args:   object_key NULL = not encrypted; plain may be out if neither compressed nor encrypted;
+ *         e: block, nblocks, stored_off given; comp, stored_len, crc
  *         set; out has VOL_FRAME_STORED_MAX bytes. Compressed only where that saves an eighth */
 void vol_frame_encode(struct vol_coder *c, const uint8_t *object_key, bool is_compressed,
     struct vol_extent *e, const void *plain, void *out);

@@ -18,7 +18,7 @@
 
 struct vol_tune {		       /* 0 = the default */
 	uint32_t object_bytes;	       /* plain bytes of a log object: 8 MiB */
-	uint32_t width;		       /* log objects in flight: 4 */
+	uint32_t width;		       /* log objects in flight: 8 */
 	uint64_t checkpoint_min_bytes; /* of log, or of garbage, between checkpoints: 64 MiB */
 	uint32_t checkpoint_ratio;     /* log bytes per checkpoint byte: 20 */
 	uint32_t checkpoint_age_s;     /* 3,600 */

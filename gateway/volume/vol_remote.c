@@ -20,7 +20,7 @@ static void
 tune_fill(struct vol_tune *t)
 {
 	static const struct vol_tune defaults = {.object_bytes = 8u << 20,
-	    .width = 4,
+	    .width = 8,
 	    .checkpoint_min_bytes = 64u << 20,
 	    .checkpoint_ratio = 20,
 	    .checkpoint_age_s = 3600,

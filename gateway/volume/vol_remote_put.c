@@ -214,15 +214,17 @@ build(struct sender *s, struct send_slot *slot, struct vol_log *l)
 	to = slot->body + l->header_bytes;
 	for (uint32_t i = 0; err == 0 && i < l->nextents; i++) {
 		struct vol_extent *e = &l->extents[i];
+		/* what stays as it is need not be copied */
+		uint8_t *plain = k == NULL && !s->r->is_compressed ? to : s->plain;
 
 		if (e->kind != VOL_DATA)
 			continue;
 		err = s->read(
-		    s->arg, e->block << VOL_BLOCK_SHIFT, e->nblocks << VOL_BLOCK_SHIFT, s->plain);
+		    s->arg, e->block << VOL_BLOCK_SHIFT, e->nblocks << VOL_BLOCK_SHIFT, plain);
 		if (err < 0)
 			break;
 		e->stored_off = (uint32_t)(to - slot->body);
-		vol_frame_encode(s->coder, k, s->r->is_compressed, e, s->plain, to);
+		vol_frame_encode(s->coder, k, s->r->is_compressed, e, plain, to);
 		to += e->stored_len;
 	}
 	l->object_bytes = (uint64_t)(to - slot->body);

@@ -13,7 +13,7 @@
 #include "gateway/base/workq.h"
 #include "gateway/volume/vol_int.h"
 
-#define GET_BYTES (1u << 20)  /* of one GET, about */
+#define GET_BYTES (4u << 20)  /* of one GET, about: what the cache asks for at once */
 #define GAP_BYTES (32u << 10) /* read over rather than ask again */
 #define DECODERS 2u
 #define HOLE_LOOK (64ull << 30) /* how far one question looks */
@@ -80,6 +80,24 @@ damaged(const struct reading_get *g, const struct vol_piece *p, const char *why)
 	return -ERR_CHECKSUM;
 }
 
+/* open_frame - verify and decode the frame of p into out. */
+static int
+open_frame(struct reading_get *g, struct vol_coder *coder, const uint8_t *object_key,
+    const struct vol_piece *p, uint8_t *out)
+{
+	struct vol_extent e = {.block = p->block - p->skip,
+	    .nblocks = p->frame_blocks,
+	    .comp = p->comp,
+	    .stored_off = p->stored_off,
+	    .stored_len = p->stored_len,
+	    .crc = p->crc};
+	const uint8_t *stored = (const uint8_t *)g->req.buf + (p->stored_off - g->req.range_off);
+	const char *why = NULL;
+	int err = vol_frame_decode(coder, object_key, &e, stored, out, &why);
+
+	return err < 0 ? damaged(g, p, why) : 0;
+}
+
 static int
 decode(struct reading_get *g)
 {
@@ -95,24 +113,16 @@ decode(struct reading_get *g)
 	}
 	for (size_t i = 0; err == 0 && i < g->nwants; i++) {
 		const struct vol_piece *p = &g->wants[i].piece;
-		const char *why = NULL;
 
+		if (p->nblocks == p->frame_blocks) { /* all of it is wanted: where it goes */
+			err = open_frame(g, coder, k, p, g->wants[i].to);
+			continue;
+		}
 		if (p->stored_off != have) {
-			struct vol_extent e = {.block = p->block - p->skip,
-			    .nblocks = p->frame_blocks,
-			    .comp = p->comp,
-			    .stored_off = p->stored_off,
-			    .stored_len = p->stored_len,
-			    .crc = p->crc};
-			const uint8_t *stored =
-			    (const uint8_t *)g->req.buf + (p->stored_off - g->req.range_off);
-
-			err = vol_frame_decode(coder, k, &e, stored, plain, &why);
+			err = open_frame(g, coder, k, p, plain);
 			have = p->stored_off;
 		}
-		if (err < 0)
-			err = damaged(g, p, why);
-		else
+		if (err == 0)
 			memcpy(g->wants[i].to, plain + ((size_t)p->skip << VOL_BLOCK_SHIFT),
 			    (size_t)p->nblocks << VOL_BLOCK_SHIFT);
 	}

@@ -176,7 +176,7 @@ disk_size.stored = 1G
             self.must("volume", "drain", name)
             if '"dirty_bytes": 0,' in self.cli("volume", "show", name, "--json").stdout:
                 return
-            time.sleep(0.2)
+            time.sleep(0.02)
 
     def stop(self):
         self.stop_daemon()

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Benchmarks with their peers: run.py [nfs|iscsi|sealing|s3|scale]... [--reps N] [--seconds S] [--only TEXT] [--work DIR]
+"""Benchmarks with their peers: run.py [nfs|iscsi|sealing|volume|s3|scale]... [--reps N] [--seconds S] [--only TEXT] [--work DIR]
 
 Everything runs in a network namespace of its own on loopback; DIR (default under /var/tmp) should lie on a disk.
 Figures are medians with [least .. most]; only ratios within one run mean anything.  PIN=0 leaves processes unpinned.
@@ -21,7 +21,7 @@ if os.environ.get("CW_BENCH_NS") != "1":
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 ap = argparse.ArgumentParser()
-ap.add_argument("what", nargs="*", default=["nfs", "iscsi", "sealing", "s3", "scale"])
+ap.add_argument("what", nargs="*", default=["nfs", "iscsi", "sealing", "volume", "s3", "scale"])
 ap.add_argument("--reps", type=int, default=5)
 ap.add_argument("--seconds", type=float, default=0.6)
 ap.add_argument("--only", default="")

@@ -5,6 +5,9 @@
  * tool_volume make ENDPOINT BUCKET CREDENTIALS DIR [KEY-FILE]
  *     a volume p/vol-1 of 64 MiB with six epochs, a snapshot snap-1 of the third, a clone p/vol-2 of the
  *     snapshot with an epoch of its own.  What they must be: DIR/epoch-<n>.img, snap-1.img, clone.img
+ * tool_volume grow ENDPOINT BUCKET CREDENTIALS PREFIX VOLUME EXTENTS
+ *     takes a volume of the bucket and writes so many single blocks to random places of it, in epochs of 256 MiB; each
+ *     block holds its number, so they compress well and the map is as large as it can be
  * tool_volume recover EXTENTS
  *     seconds that a blank appliance takes for a map of so many extents, over a store in memory
  */
@@ -129,6 +132,65 @@ make(struct objstore *s, const char *dir, const uint8_t *key)
 	free(snapshot);
 }
 
+/* ---- many small extents ---- */
+
+#define EPOCH_RUNS 65536u
+
+static int
+read_number(void *arg, uint64_t off, uint32_t len, void *buf)
+{
+	(void)arg;
+	memset(buf, 0, len);
+	for (uint32_t i = 0; i < len; i += VOL_BLOCK) {
+		uint64_t block = (off + i) / VOL_BLOCK;
+
+		memcpy((uint8_t *)buf + i, &block, sizeof(block));
+	}
+	return 0;
+}
+
+/* scatter - single blocks, ascending, in the whole of the volume; n at most. result: how many */
+static size_t
+scatter(struct vol_run *runs, size_t n, uint64_t size)
+{
+	uint32_t stride = (uint32_t)(size / VOL_BLOCK / n);
+
+	for (size_t i = 0; i < n; i++)
+		runs[i] = (struct vol_run){
+		    ((uint64_t)i * stride + rnd(stride)) * VOL_BLOCK, VOL_BLOCK, false};
+	return n;
+}
+
+static void
+grow(struct objstore *s, const char *prefix, const char *id, uint64_t extents)
+{
+	struct vol_remote_conf conf = {.volume_id = id,
+	    .prefix = prefix,
+	    .appliance_id = "tool",
+	    .is_compressed = true,
+	    .store = s};
+	struct vol_run *runs = xcalloc(EPOCH_RUNS, sizeof(*runs));
+	struct vol_remote *r;
+	char why[256] = "";
+	uint64_t next;
+
+	check(objstore_probe(s, "probe/"), "probe", "");
+	check(vol_remote_open_bucket(&conf, &r, why, sizeof(why)), "open", why);
+	for (uint64_t done = 0; done < extents;) {
+		uint64_t left = extents - done, size = vol_remote_size(r);
+		size_t n = scatter(runs, left < EPOCH_RUNS ? left : EPOCH_RUNS, size);
+
+		check(vol_remote_put_epoch(r, vol_remote_epoch(r) + 1, size, clock_real_ns(), runs,
+			  n, read_number, NULL),
+		    "epoch", "");
+		vol_remote_apply(r, vol_remote_epoch(r) + 1);
+		check(vol_remote_tick(r, &next), "tick", "");
+		done += n;
+	}
+	vol_remote_close(r);
+	free(runs);
+}
+
 /* ---- how long a recovery takes ---- */
 
 /* fill - an image of a 1 TiB volume with so many single blocks mapped. */
@@ -217,28 +279,33 @@ main(int argc, char **argv)
 	struct objstore *s;
 	char why[256] = "", *key = NULL;
 	size_t len = 0;
+	bool is_grow;
 
 	log_set_level(LOG_LEVEL_WARN);
 	if (argc == 3 && strcmp(argv[1], "recover") == 0) {
 		recover((uint32_t)strtoul(argv[2], NULL, 10));
 		return 0;
 	}
-	if (argc < 6 || strcmp(argv[1], "make") != 0) {
-		fprintf(stderr, "usage: tool_volume make|recover ...\n");
+	is_grow = argc == 8 && strcmp(argv[1], "grow") == 0;
+	if (!is_grow && (argc < 6 || strcmp(argv[1], "make") != 0)) {
+		fprintf(stderr, "usage: tool_volume make|grow|recover ...\n");
 		return 2;
 	}
 	conf.endpoint = argv[2];
 	conf.bucket = argv[3];
 	conf.cred.file = argv[4];
 	conf.cred.source = (char *)(uintptr_t) "profile";
-	if (argc > 6) {
+	if (!is_grow && argc > 6) {
 		check(osfile_read_all(argv[6], 32, &key, &len), argv[6], "");
 		if (len != 32)
 			check(-EINVAL, argv[6], "");
 	}
 	check(s3_client_new(&client), "client", "");
 	check(objstore_s3_new(client, &conf, &s, why, sizeof(why)), "store", why);
-	make(s, argv[5], (const uint8_t *)key);
+	if (is_grow)
+		grow(s, argv[5], argv[6], strtoull(argv[7], NULL, 10));
+	else
+		make(s, argv[5], (const uint8_t *)key);
 	free(key);
 	s->ops->close(s);
 	s3_client_free(client);
