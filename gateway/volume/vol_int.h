@@ -170,6 +170,9 @@ int voli_compact(struct vol_remote *r) CW_MUST_CHECK;
 uint64_t voli_floor(const struct vol_remote *r);
 
 /* --- life (vol_remote.c) ----------------------------------------------------------------------------- */
+/* voli_reap - take what is left of a volume that was deleted, if nothing needs it any more; after a pin of it
+ * was given up. Errors are logged. ctx: worker */
+void voli_reap(const struct vol_remote *r, const char *prefix, const char *id);
 struct vol_remote *voli_new(const struct vol_remote_conf *c);
 void voli_free(struct vol_remote *r);
 /* voli_open_bucket - c NULL: the key does not matter */

@@ -89,8 +89,8 @@ void vol_remote_replace_store(struct vol_remote *r, struct objstore *store);
 int vol_remote_release(struct vol_remote *r) CW_MUST_CHECK;
 
 /* vol_remote_destroy - delete what the bucket holds of a volume that is closed, but for what its
- * snapshots and clones need; those keep it readable, and the next call, once they are gone, takes the
- * rest. Takes ownership. Idempotent.
+ * snapshots and clones need; those keep it readable. The next call, once they are gone, takes the rest; the
+ * end of a clone is such a call for its sources. Takes ownership. Idempotent.
  * result: 0 (also: nothing is there), 1 (snapshots or clones keep a part), the store's errors. ctx: worker */
 int vol_remote_destroy(const struct vol_remote_conf *c) CW_MUST_CHECK;
 

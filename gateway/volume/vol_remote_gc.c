@@ -390,6 +390,8 @@ release_sources(struct vol_remote *r)
 		vol_key_clone(key, pl.prefix, pl.id, r->id);
 		err = vol_delete(r->store, keys, 1);
 		r->is_source_free[s] = err == 0;
+		if (err == 0)
+			voli_reap(r, pl.prefix, pl.id);
 	}
 	return err;
 }

@@ -22,6 +22,12 @@
 #define LOOK_MS 1000u /* while dirty: is the cache getting full? */
 #define NS_PER_MS 1000000ull
 
+struct sched {
+	uint64_t retry_ms;    /* after an error, doubling; 0 = none */
+	uint64_t retry_at_ns; /* not before */
+	uint64_t tick_at_ns;
+};
+
 void
 volume_kick(struct cw_volume *v)
 {
@@ -354,7 +360,7 @@ is_final(int err)
 
 /* snap_run - one wanted snapshot or deletion whose time has come. result: 0: look again, 1: none, or an error */
 static int
-snap_run(struct cw_volume *v, struct vol_remote *r)
+snap_run(struct cw_volume *v, struct vol_remote *r, struct sched *sc)
 {
 	struct volume_snap *s = NULL;
 	struct list *l;
@@ -382,7 +388,9 @@ snap_run(struct cw_volume *v, struct vol_remote *r)
 		err = vol_remote_snapshot_create(r, s->id, s->description, s->time_ns);
 	if (err != 0 && !is_final(err))
 		return err;
-	if (!s->is_delete)
+	if (s->is_delete)
+		sc->tick_at_ns = 0; /* what it kept may go */
+	else
 		volume_event(v, err == 0 ? "snapshot-complete" : "snapshot-failed",
 		    "{\"snapshot-id\":\"%s\"}", s->id);
 	cache_space_lock(v->space);
@@ -405,13 +413,13 @@ holds_up(int err)
 
 /* snaps_run - all whose time has come. result: 0 or why one must be tried again */
 static int
-snaps_run(struct cw_volume *v, struct vol_remote *r)
+snaps_run(struct cw_volume *v, struct vol_remote *r, struct sched *sc)
 {
 	unsigned int n;
 	int err = 0;
 
 	for (n = 0; err == 0 && !v->is_fenced && !volume_is_stopping(v); n++)
-		err = snap_run(v, r);
+		err = snap_run(v, r, sc);
 	if (err == 1 && n == 1)
 		return 0; /* there was none */
 	err = err == 1 ? 0 : err;
@@ -515,12 +523,6 @@ probe(struct cw_volume *v)
 	return err;
 }
 
-struct sched {
-	uint64_t retry_ms;    /* after an error, doubling; 0 = none */
-	uint64_t retry_at_ns; /* not before */
-	uint64_t tick_at_ns;
-};
-
 /* work_once - all that is due. result: ms until something is due again */
 static uint64_t
 work_once(struct cw_volume *v, struct sched *sc)
@@ -545,14 +547,14 @@ work_once(struct cw_volume *v, struct sched *sc)
 		return UINT64_MAX;
 	due = r == NULL || v->is_fenced ? UINT64_MAX : seal_due(v);
 	if (err == 0)
-		err = snaps_run(v, r); /* those that were held up, or found at the start */
+		err = snaps_run(v, r, sc); /* those that were held up, or found at the start */
 	if (!holds_up(err) && !v->is_fenced && !volume_is_stopping(v) &&
 	    (due == 0 || has_sealed(v))) {
 		err = epoch_run(v, r);
 		sc->tick_at_ns = 0;
 		due = 0;
 		if (err == 0)
-			err = snaps_run(v, r);
+			err = snaps_run(v, r, sc);
 	}
 	if (err == 0 && !v->is_fenced && clock_mono_ns() >= sc->tick_at_ns) {
 		err = vol_remote_tick(r, &next);

@@ -183,13 +183,15 @@ class Load:
 
 
 class Disk:
-    """The first blocks of a LUN and their whole history: one request at a time, each with a number."""
+    """The first blocks of a LUN and their whole history: one request at a time, each with a number.
 
-    def __init__(self, g, v, nblocks=2048, seed=1, **kw):
+    now: what the LUN holds already, as a serial a block (a clone); first: no serial of ours is below it"""
+
+    def __init__(self, g, v, nblocks=2048, seed=1, now=None, first=0, **kw):
         self.g, self.v, self.nblocks, self.kw = g, v, nblocks, kw
         self.rng = random.Random(seed)
         self.history = []  # (block, blocks, serial; 0 = zeros); its length is the number of requests
-        self.now = [0] * nblocks
+        self.now, self.first = list(now or [0] * nblocks), first
         self.acked = 0  # so many of them
         self.lun = None
         self.connect()
@@ -203,7 +205,7 @@ class Disk:
         self.lun.close()
 
     def note(self, block, n, is_zero):
-        self.history.append((block, n, 0 if is_zero else len(self.history) + 1))
+        self.history.append((block, n, 0 if is_zero else self.first + len(self.history) + 1))
         self.now[block:block + n] = [self.history[-1][2]] * n
         return self.history[-1][2]
 
