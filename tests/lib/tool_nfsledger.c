@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -117,8 +118,7 @@ version_of(const struct file_state *f, const uint8_t *b, uint32_t block)
 	return w[2];
 }
 
-/* Is somebody listening?  libnfs 4.0 crashes on some errors of a mount that nobody answers, so it is
- * not asked before. */
+/* Is somebody listening? */
 static bool
 is_listening(const char *server)
 {
@@ -144,6 +144,20 @@ is_listening(const char *server)
 	return ok;
 }
 
+/* libnfs 4.0 crashes on some errors of a mount (it prints what is not there), for example when nobody answers
+ * in time: a child tries first. */
+static bool
+can_mount(const struct nfs_url *u)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(nfs_mount(nfs, u->server, u->path) == 0 ? 0 : 1);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+	       WEXITSTATUS(status) == 0;
+}
+
 static bool
 connect_server(void)
 {
@@ -160,7 +174,7 @@ connect_server(void)
 	}
 	nfs_set_autoreconnect(nfs, 0);
 	nfs_set_timeout(nfs, 4000);
-	ok = is_listening(u->server) && nfs_mount(nfs, u->server, u->path) == 0;
+	ok = is_listening(u->server) && can_mount(u) && nfs_mount(nfs, u->server, u->path) == 0;
 	nfs_destroy_url(u);
 	return ok;
 }

@@ -5,8 +5,16 @@
 guest_net; guest_say "server=$SERVER port=$PORT share=$SHARE tar=$TAR"
 modprobe nfsv3 || guest_say "no nfs module"
 mkdir -p /mnt/nfs
-mount -i -t nfs -o "addr=$SERVER,vers=3,nolock,hard,proto=tcp,mountproto=tcp,port=$PORT,mountport=${MPORT:-$PORT},mountaddr=$SERVER" \
-	"$SERVER:/$SHARE" /mnt/nfs || { guest_say "verdict mount-failed"; guest_off; }
+mount_share() {
+	local i
+	for i in $(seq 30); do # a mount is no mounted share: it fails while the server is down
+		mount -i -t nfs -o "addr=$SERVER,vers=3,nolock,hard,proto=tcp,mountproto=tcp,port=$PORT,mountport=${MPORT:-$PORT},mountaddr=$SERVER" \
+			"$SERVER:/$SHARE" /mnt/nfs && return
+		sleep 0.5
+	done
+	return 1
+}
+mount_share || { guest_say "verdict mount-failed"; guest_off; }
 t0=$(date +%s.%N)
 cd /mnt/nfs && tar xf "/mnt/host$TAR" || { guest_say "verdict tar-failed"; guest_off; }
 t1=$(date +%s.%N)
@@ -21,12 +29,7 @@ echo 'int x;' | out/unifdef | grep -q 'int x' || ok=no
 guest_say "compiled $ok"
 mv out out.renamed && rm -r out.renamed || ok=no
 cd / && umount /mnt/nfs
-for _ in $(seq 30); do # a mount is no mounted share: it fails while the server is down
-	mount -i -t nfs -o "addr=$SERVER,vers=3,nolock,hard,proto=tcp,mountproto=tcp,port=$PORT,mountport=${MPORT:-$PORT},mountaddr=$SERVER" \
-		"$SERVER:/$SHARE" /mnt/nfs && break
-	sleep 0.5
-done
-grep -q ' /mnt/nfs nfs' /proc/mounts || ok=no
+mount_share || ok=no
 diff -r --no-dereference "/mnt/host$REF" /mnt/nfs >/tmp/diff 2>&1 || { ok=no; head -n 20 /tmp/diff; }
 umount /mnt/nfs || ok=no
 guest_say "verdict $ok"
