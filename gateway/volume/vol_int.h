@@ -81,6 +81,8 @@ struct vol_remote {
 	struct vol_map_name *maps;
 	size_t nmaps;
 	bool are_maps_known, are_pins_known, is_sweep_due;
+	bool is_pin_damaged; /* one of the manifests: nothing may be deleted */
+	uint64_t pins_look_ms;
 	uint64_t log_since;   /* bytes of epochs behind the last checkpoint */
 	uint64_t epoch_bytes; /* of what clients wrote in the last epoch */
 	uint64_t map_bytes, map_epoch;

@@ -176,7 +176,7 @@ vol_remote_destroy(const struct vol_remote_conf *c)
 		err = 0; /* nothing that could be read; what a snapshot needs stays all the same */
 	if (err == 0)
 		err = voli_load_pins(r);
-	if (err == 0 && r->npins > 0) {
+	if (err == 0 && (r->npins > 0 || r->is_pin_damaged)) {
 		result = 1;
 		if (r->im.npoints > 0)
 			err = empty(r);

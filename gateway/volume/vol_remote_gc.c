@@ -17,7 +17,8 @@
 #include "gateway/base/strbuf.h"
 #include "gateway/volume/vol_int.h"
 
-#define DELETE_MAX 1000u /* keys in one go */
+#define DELETE_MAX 1000u    /* keys in one go */
+#define PINS_LOOK_MS 60000u /* a damaged one is looked at again */
 #define NS 1000000000ll
 
 /* ---- checkpoints ---- */
@@ -66,7 +67,7 @@ voli_load_maps(struct vol_remote *r)
 struct pin_list {
 	struct vol_remote *r;
 	struct vol_pin *pins;
-	size_t n;
+	size_t n, ndamaged;
 };
 
 /* pin_name - "<id>.json" or "<id>.clone.json". */
@@ -107,9 +108,12 @@ pin_get(struct vol_remote *r, const char *rest, struct vol_pin *out)
 		return err;
 	err = vol_pin_decode(text, len, out);
 	if (err < 0) {
-		log_err("gateway.volume", "damaged",
-		    "key=\"%s\" why=\"not a snapshot\": nothing is deleted while it is there", key);
-		voli_reason(r, "%s: damaged", key);
+		if (!r->is_pin_damaged)
+			log_err("gateway.volume", "damaged",
+			    "key=\"%s\" why=\"not a snapshot\": nothing is deleted while it is "
+			    "there",
+			    key);
+		voli_reason(r, "%s: damaged; nothing is deleted while it is there", key);
 	}
 	free(text);
 	return err;
@@ -137,6 +141,10 @@ pin_add(void *arg, const char *rest, const struct objstore_entry *e)
 	}
 	if (err == -ENOENT) /* it went meanwhile */
 		return 0;
+	if (err == -ERR_CHECKSUM) { /* who knows what it needs? The rest goes on */
+		l->ndamaged++;
+		return 0;
+	}
 	if (err < 0)
 		return err;
 	l->pins = xrealloc(l->pins, (l->n + 1) * sizeof(*l->pins));
@@ -186,7 +194,11 @@ voli_load_pins(struct vol_remote *r)
 	r->npins = l.n;
 	pthread_mutex_unlock(&r->lock);
 	pins_free(old, nold);
+	if (r->is_pin_damaged && l.ndamaged == 0)
+		voli_reason(r, "%s", "");
+	r->is_pin_damaged = l.ndamaged > 0;
 	r->are_pins_known = true;
+	r->pins_look_ms = clock_mono_ms() + PINS_LOOK_MS;
 	return 0;
 }
 
@@ -419,6 +431,8 @@ voli_collect(struct vol_remote *r, bool *is_more)
 	if (!has_work(r, h))
 		return 0;
 	err = voli_load_pins(r); /* a clone may have come */
+	if (err == 0 && r->is_pin_damaged)
+		return 0;
 	if (err == 0)
 		err = voli_owner_check(r);
 	if (err == 0)
@@ -520,21 +534,23 @@ tick(struct vol_remote *r, uint64_t *next_ms)
 	bool is_more = false;
 	int err = look_after_owner(r, next_ms);
 
-	if (err == 0 && !r->are_pins_known)
+	if (err == 0 &&
+	    (!r->are_pins_known || (r->is_pin_damaged && clock_mono_ms() >= r->pins_look_ms)))
 		err = voli_load_pins(r);
 	if (err == 0 && !r->are_maps_known)
 		err = voli_load_maps(r);
 	if (err == 0 && checkpoint_due(r))
 		err = voli_checkpoint(r);
-	if (err == 0)
+	if (err == 0 && !r->is_pin_damaged)
 		err = voli_collect(r, &is_more);
-	if (err == 0 && r->is_sweep_due && r->map_epoch == r->im.at.epoch && r->pending == NULL) {
+	if (err == 0 && r->is_sweep_due && !r->is_pin_damaged && r->map_epoch == r->im.at.epoch &&
+	    r->pending == NULL) {
 		err = voli_owner_check(r);
 		if (err == 0)
 			err = sweep(r);
 		r->is_sweep_due = err < 0;
 	}
-	if (err == 0 && voli_compact_due(r)) {
+	if (err == 0 && !r->is_pin_damaged && voli_compact_due(r)) {
 		err = voli_compact(r);
 		is_more = is_more || (err == 0 && voli_compact_due(r));
 	}

@@ -95,7 +95,7 @@ vol_remote_snapshot_delete(struct vol_remote *r, const char *id)
 		return -ENOENT;
 	pthread_mutex_lock(&r->work);
 	err = begin(r);
-	if (err == 0 && find(r, id) == NULL)
+	if (err == 0 && find(r, id) == NULL && !r->is_pin_damaged) /* it may be that one */
 		err = -ENOENT;
 	if (err == 0) {
 		vol_key_snap(key, r->prefix, r->id, id);

@@ -19,6 +19,7 @@
 
 #define RETRY_MIN_MS 1000u
 #define RETRY_MAX_MS 30000u
+#define UPKEEP_MAX_MS 300000u
 #define LOOK_MS 1000u /* while dirty: is the cache getting full? */
 #define NS_PER_MS 1000000ull
 
@@ -26,6 +27,7 @@ struct sched {
 	uint64_t retry_ms;    /* after an error, doubling; 0 = none */
 	uint64_t retry_at_ns; /* not before */
 	uint64_t tick_at_ns;
+	uint64_t tick_retry_ms; /* after an error that is upkeep's alone */
 };
 
 void
@@ -523,12 +525,49 @@ probe(struct cw_volume *v)
 	return err;
 }
 
+/* is_upkeeps_own - an error that tells nothing of the store: something is damaged, or may not be deleted.
+ * Data goes on. */
+static bool
+is_upkeeps_own(int err)
+{
+	return err == -ERR_CHECKSUM || err == -EACCES || err == -EINVAL || err == -ENOSYS;
+}
+
+/* upkeep - a round of it. result: 0, or what everything must wait for */
+static int
+upkeep(struct cw_volume *v, struct vol_remote *r, struct sched *sc)
+{
+	uint64_t next = LOOK_MS;
+	int err = vol_remote_tick(r, &next);
+
+	if (is_upkeeps_own(err)) {
+		next = sc->tick_retry_ms == 0 ? RETRY_MIN_MS : sc->tick_retry_ms * 2;
+		next = sc->tick_retry_ms = next > UPKEEP_MAX_MS ? UPKEEP_MAX_MS : next;
+	} else {
+		sc->tick_retry_ms = 0;
+	}
+	sc->tick_at_ns = clock_mono_ns() + next * NS_PER_MS;
+	pthread_mutex_lock(&v->sched_lock);
+	if (is_upkeeps_own(err) && v->upkeep_err != err)
+		log_warn("volume", "upkeep", "volume=%s err=\"%s\": tried again later", v->conf.id,
+		    err_str(err));
+	v->upkeep_err = is_upkeeps_own(err) ? err : 0;
+	pthread_mutex_unlock(&v->sched_lock);
+	if (is_upkeeps_own(err))
+		return 0;
+	if (err == -ESTALE)
+		fenced(v);
+	volume_say(v, err,
+	    err == -ESTALE ? "another appliance owns the volume" : "upkeep in the bucket failed");
+	return err;
+}
+
 /* work_once - all that is due. result: ms until something is due again */
 static uint64_t
 work_once(struct cw_volume *v, struct sched *sc)
 {
 	struct vol_remote *r = v->remote;
-	uint64_t now = clock_mono_ns(), due, next = LOOK_MS;
+	uint64_t now = clock_mono_ns(), due, next;
 	int err = 0;
 
 	pthread_mutex_lock(&v->sched_lock);
@@ -551,20 +590,14 @@ work_once(struct cw_volume *v, struct sched *sc)
 	if (!holds_up(err) && !v->is_fenced && !volume_is_stopping(v) &&
 	    (due == 0 || has_sealed(v))) {
 		err = epoch_run(v, r);
-		sc->tick_at_ns = 0;
+		if (sc->tick_retry_ms == 0)
+			sc->tick_at_ns = 0;
 		due = 0;
 		if (err == 0)
 			err = snaps_run(v, r, sc);
 	}
-	if (err == 0 && !v->is_fenced && clock_mono_ns() >= sc->tick_at_ns) {
-		err = vol_remote_tick(r, &next);
-		sc->tick_at_ns = clock_mono_ns() + next * NS_PER_MS;
-		if (err == -ESTALE)
-			fenced(v);
-		volume_say(v, err,
-		    err == -ESTALE ? "another appliance owns the volume"
-				   : "upkeep in the bucket failed");
-	}
+	if (err == 0 && !v->is_fenced && clock_mono_ns() >= sc->tick_at_ns)
+		err = upkeep(v, r, sc);
 	drains_tell(v, v->is_detaching ? err : 0);
 	if (err == -ENOSPC) /* the map beside the index; what it waits for waits for it */
 		cache_lend_room(v->cache);

@@ -74,6 +74,9 @@ cw_volume_get_status(struct cw_volume *v, struct cw_volume_status *out)
 	out->is_owner = !v->is_fenced;
 	if (out->reason[0] == '\0')
 		snprintf(out->reason, sizeof(out->reason), "%s", v->reason);
+	if (out->reason[0] == '\0' && v->upkeep_err != 0)
+		snprintf(out->reason, sizeof(out->reason), "upkeep in the bucket failed: %s",
+		    err_str(v->upkeep_err));
 	pthread_mutex_unlock(&v->sched_lock);
 	remote_status(v, out);
 	if (out->used_bytes < out->dirty_bytes)

@@ -551,6 +551,60 @@ an_older_checkpoint_stands_in_for_a_damaged_one(void **state)
 	vf_free(&f);
 }
 
+static size_t
+count_keys(struct vf *f, const char *part)
+{
+	size_t n = 0;
+	char *key;
+
+	for (size_t i = 0; (key = objstore_mem_key_at(f->store, i)) != NULL; i++) {
+		n += strstr(key, part) != NULL;
+		free(key);
+	}
+	return n;
+}
+
+/* Nobody knows what a manifest needs that cannot be read. Nothing goes; all else goes on, and the volume says why. */
+static void
+a_damaged_manifest_only_keeps_garbage(void **state)
+{
+	static const char manifest[] = "p/vol-0001/snap/snap-bad.json";
+	struct vol_remote_stats st;
+	struct vf f;
+	size_t kept, n;
+
+	(void)state;
+	vf_init(&f, 1000);
+	f.conf.recovery_keep_s = 0;
+	vf_create(&f);
+	vf_epoch(&f, 60, 60, 0);
+	assert_int_equal(vol_remote_snapshot_create(f.r, "snap-good", NULL, 1), 0);
+	objstore_mem_put(f.store, manifest, "{\"format\":1", 11, NULL, 0, NULL);
+	kept = count_keys(&f, "/log/");
+	for (unsigned int i = 0; i < 5; i++) {
+		vf_epoch(&f, 60, 60, 0);
+		assert_int_equal(vol_remote_snapshot_create(f.r, "snap-one", NULL, 1), 0);
+		n = count_keys(&f, "/log/");
+		assert_true(n > kept);
+		kept = n;
+		assert_int_equal(vol_remote_snapshot_delete(f.r, "snap-one"), 0);
+		vf_tick(&f);
+		assert_int_equal(count_keys(&f, "/log/"), kept);
+	}
+	vol_remote_get_stats(f.r, &st);
+	assert_non_null(strstr(st.reason, manifest));
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+	assert_int_equal(vol_remote_snapshot_delete(f.r, "snap-bad"), 0);
+	assert_int_equal(vol_remote_snapshot_delete(f.r, "snap-bad"), -ENOENT);
+	vol_remote_get_stats(f.r, &st);
+	assert_string_equal(st.reason, "");
+	assert_int_equal(vol_remote_snapshot_delete(f.r, "snap-good"), 0);
+	vf_tick(&f);
+	assert_true(count_keys(&f, "/log/") < kept);
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+	vf_free(&f);
+}
+
 static void
 another_key_is_refused_up_front(void **state)
 {
@@ -633,6 +687,7 @@ main(void)
 	    cmocka_unit_test(what_the_store_cannot_answer_now_is_not_lost),
 	    cmocka_unit_test(flipped_bits_are_never_served),
 	    cmocka_unit_test(an_older_checkpoint_stands_in_for_a_damaged_one),
+	    cmocka_unit_test(a_damaged_manifest_only_keeps_garbage),
 	    cmocka_unit_test(another_key_is_refused_up_front),
 	    cmocka_unit_test(a_missing_volume_is_not_found),
 	    cmocka_unit_test(a_creation_that_was_cut_goes_on),

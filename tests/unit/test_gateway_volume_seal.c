@@ -187,6 +187,30 @@ an_upload_makes_way_for_clients_within_the_interval(void **state)
 	vx_end(x);
 }
 
+/* A bucket whose policy forbids to delete, or a damaged manifest, is no reason to keep data from it. */
+static void
+upkeep_that_fails_does_not_hold_up_data(void **state)
+{
+	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB);
+	struct cw_volume_status st = {0};
+	uint64_t begin;
+
+	(void)state;
+	vf.fail_tick = -EACCES;
+	begin = clock_mono_ms();
+	for (unsigned int i = 0; i < 10; i++) {
+		assert_int_equal(vx_write(x, i % 2 * MIB, MIB, buf, false), 0);
+		vx_drain(x);
+	}
+	assert_in_range(clock_mono_ms() - begin, 0, 8000); /* 1 + 2 + 4 + ... s otherwise */
+	cw_volume_get_status(x->v, &st);
+	assert_non_null(strstr(st.reason, "upkeep"));
+	assert_true(st.is_store_reachable);
+	vf.fail_tick = 0;
+	vx_check_bucket(x);
+	vx_end(x);
+}
+
 static void
 while_the_uplink_is_slow_overwrites_coalesce(void **state)
 {
@@ -653,6 +677,7 @@ main(void)
 	    cmocka_unit_test(a_barrier_comes_by_time_by_bytes_and_when_asked_for),
 	    cmocka_unit_test(a_write_after_a_discard_of_nothing_is_uploaded_in_time),
 	    cmocka_unit_test(an_upload_makes_way_for_clients_within_the_interval),
+	    cmocka_unit_test(upkeep_that_fails_does_not_hold_up_data),
 	    cmocka_unit_test(while_the_uplink_is_slow_overwrites_coalesce),
 	    cmocka_unit_test(a_seal_is_durable_before_the_first_object),
 	    cmocka_unit_test(an_upload_that_was_not_begun_goes_on_after_a_restart),

@@ -24,8 +24,8 @@ struct vf_bucket {
 	pthread_mutex_t lock;
 	_Atomic bool is_created, is_lost;
 	struct vf_image now, before; /* newest in the bucket; the one before */
-	_Atomic int fail_put, fail_fetch, fail_open, fail_snap; /* answer this error */
-	_Atomic bool has_no_map;				/* open_local is -ENOENT */
+	_Atomic int fail_put, fail_fetch, fail_open, fail_snap, fail_tick; /* answer this error */
+	_Atomic bool has_no_map; /* open_local is -ENOENT */
 	_Atomic bool fail_after; /* put_epoch: the epoch is in the bucket, the answer is lost */
 	_Atomic unsigned int nputs, nfetches, nadopted, nopens;
 	_Atomic uint64_t put_bytes;
@@ -300,7 +300,7 @@ vol_remote_tick(struct vol_remote *r, uint64_t *next_ms)
 {
 	(void)r;
 	*next_ms = 3600000;
-	return 0;
+	return vf.fail_tick;
 }
 
 int
