@@ -285,10 +285,18 @@ class Disk:
             out.append(serial)
         return out
 
+    def state_at(self, k):
+        """-> what each block holds after the first k requests"""
+        state = [0] * self.nblocks
+        for block, n, serial in self.history[:k]:
+            state[block:block + n] = [serial] * n
+        return state
+
     def prefix_of(self, data):
         """-> K: the image is exactly the first K requests. An AssertionError if it is no prefix."""
         seen = self.serials(data)
-        newest = max(seen)
+        count = {serial: k + 1 for k, (_, _, serial) in enumerate(self.history) if serial}
+        newest = max(count.get(s, 0) for s in seen)
         state = [0] * self.nblocks
         differ = sum(s != 0 for s in seen)
         for k in range(len(self.history) + 1):
