@@ -77,6 +77,7 @@ damaged(const struct reading_get *g, const struct vol_piece *p, const char *why)
 	log_err("gateway.volume", "damaged",
 	    "key=\"%s\" block=%" PRIu64 " at=%u why=\"%s\": nothing of it is served", g->key,
 	    p->block, p->stored_off, why);
+	voli_reason(g->rd->r, "%s: damaged, %s; what lies there cannot be read", g->key, why);
 	return -ERR_CHECKSUM;
 }
 
@@ -144,6 +145,8 @@ get_work(struct work *w)
 		err = damaged(g, &g->wants[0].piece, "the object has another length");
 	else if (err == 0)
 		err = decode(g);
+	else if (err == -ENOENT) /* whoever asked looks whether the map moved on */
+		log_warn("gateway.volume", "missing", "key=\"%s\"", g->key);
 	free(g->req.buf);
 	objstore_req_clear(&g->req);
 	free(g);
@@ -355,6 +358,8 @@ fetch_done(void *arg, int result)
 		log_err("gateway.volume", "object-lost",
 		    "volume=%s off=%" PRIu64 " len=%u: a log object is gone", r->id, f->off,
 		    f->len);
+		voli_reason(
+		    r, "a log object is gone: bytes from %" PRIu64 " on cannot be read", f->off);
 		result = -EIO;
 	}
 	f->done(f->arg, result);

@@ -5,6 +5,7 @@
  * The base is the remote image at the committed epoch.  While an image is being taken over, what the
  * copier has not reached yet is the image's: no hole, read from the image, and never CLEAN.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,10 +97,34 @@ fetch_error(int err)
 	}
 }
 
+struct fetching {
+	struct cw_volume *v;
+	struct cache_fetch *f;
+	uint64_t off;
+};
+
 static void
 fetch_done(void *arg, int result)
 {
-	cache_fetch_done(arg, fetch_error(result));
+	struct fetching *g = arg;
+
+	/* once a start: the status names the object, the log each of them */
+	if ((result == -ERR_CHECKSUM || result == -EIO) &&
+	    !__atomic_exchange_n(&g->v->is_damage_told, true, __ATOMIC_RELAXED))
+		volume_event(g->v, "volume-damaged", "{\"offset\":%" PRIu64 ",\"error\":\"%s\"}",
+		    g->off, err_str(result));
+	cache_fetch_done(g->f, fetch_error(result));
+	free(g);
+}
+
+static void
+fetch_start(struct cw_volume *v, struct vol_remote *remote, uint64_t off, uint32_t len, void *buf,
+    struct cache_fetch *f)
+{
+	struct fetching *g = xmalloc(sizeof(*g));
+
+	*g = (struct fetching){v, f, off};
+	vol_remote_fetch(remote, off, len, buf, fetch_done, g);
 }
 
 static void
@@ -120,7 +145,7 @@ volume_fetch(
 	else if (remote == NULL)
 		cache_fetch_done(f, -ERR_OFFLINE);
 	else
-		vol_remote_fetch(remote, off, len, buf, fetch_done, f);
+		fetch_start(v, remote, off, len, buf, f);
 }
 
 /* volume_sealed - the moment has come: the row says which epoch it will be. locked */

@@ -102,6 +102,7 @@ struct cw_volume {
 	int64_t dirty_since_ns; /* locked; real time; 0 = nothing is dirty */
 	bool is_seal_kicked;	/* locked: seal_bytes was passed and told */
 	int last_err;		/* sched_lock: of the last thing asked of the store */
+	bool is_damage_told;	/* atomic: the event went out */
 	int upkeep_err;		/* sched_lock: what keeps upkeep from its work, and nothing else */
 	char reason[200];	/* sched_lock */
 	double progress;	/* sched_lock; negative: none */

@@ -7,7 +7,6 @@ finds is the volume as it was between two requests, and not older than the confi
 CW_SEED: when it is lost."""
 import os
 import random
-import shutil
 import sys
 import time
 
@@ -33,23 +32,6 @@ class TimedDisk(volgw.Disk):
     def unmap(self, *args, **kw):
         super().unmap(*args, **kw)
         self.times.append(time.monotonic())
-
-
-def lose(g):
-    """SIGKILL, and everything that it kept is gone: a new machine with the same configuration."""
-    g.kill()
-    for name in os.listdir(g.dir):
-        path = os.path.join(g.dir, name)
-        if name in ("causeway.conf", "credentials", "s3-credentials", "causewayd.log"):
-            continue
-        if os.path.isdir(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
-    for name in ("run", "cache"):
-        os.makedirs(os.path.join(g.dir, name))
-    g.cached_arn = None
-    g.run()
 
 
 def recovered(g, d, lost_at):
@@ -80,7 +62,7 @@ def under_load():
             load = volgw.Load(d)
             time.sleep(2 * INTERVAL_MS / 1000 + rng.random())
             lost_at = time.monotonic()
-            lose(g)
+            g.lose()
             try:
                 load.stop()
             except Exception as e:  # the request under way has no answer
@@ -105,7 +87,7 @@ def with_snapshots():
         d.steps(50)
         g.drain(d.v)
         d.close()
-        lose(g)
+        g.lose()
         recovered(g, d, time.monotonic())
         d.check()
         assert g.snapshots(d.v) == {snap: "completed"}, g.snapshots(d.v)

@@ -11,6 +11,7 @@ them, and what the bucket holds of it.
 import contextlib
 import os
 import random
+import shutil
 import struct
 import subprocess
 import threading
@@ -87,11 +88,27 @@ recovery_keep_s = %d
         wait_for("volume " + name, lambda: self.state(v)["status"] == "AVAILABLE")
         return v
 
-    def attach(self, v):
+    def lose(self):
+        """SIGKILL, and everything that it kept is gone: a new machine with the same configuration, which runs."""
+        self.kill()
+        for name in os.listdir(self.dir):
+            path = os.path.join(self.dir, name)
+            if name in ("causeway.conf", "credentials", "s3-credentials", "causewayd.log"):
+                continue
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        for name in ("run", "cache"):
+            os.makedirs(os.path.join(self.dir, name))
+        self.cached_arn = None
+        self.run()
+
+    def attach(self, v, state="AVAILABLE"):
         """Take the volume from the bucket. v stays valid."""
         self.sgw().attach_volume(GatewayARN=self.activate_cached(), VolumeARN=v.arn, NetworkInterfaceId="127.0.0.1",
                                  TargetName=v.name)
-        wait_for("volume " + v.name, lambda: self.state(v)["status"] == "AVAILABLE")
+        wait_for("volume %s to be %s" % (v.name, state), lambda: self.state(v)["status"] == state)
 
     def state(self, v):
         return self.v1("GET", "/v1/volumes/" + v.id)
