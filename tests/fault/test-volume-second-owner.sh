@@ -28,7 +28,7 @@ aws2() { GW_API=$API2 gw_aws "$@"; }
 v1_2() { GW_API=$API2 gw_v1 "$@"; }
 is_clean() { "$1" GET /v1/volumes/alpha | grep -q '"dirty_bytes":0[,}]'; }
 lost() { gw_v1 GET /v1/volumes/alpha | grep -q '"owner":false'; }
-objects() { gw_s3 s3api list-objects-v2 --bucket volumes --prefix vols/ --query 'Contents[].[Key,ETag]' --output text | sort; }
+objects() { gw_s3 s3api list-objects-v2 --bucket volumes --prefix "vols/${alpha##*/}/" --query 'Contents[].[Key,ETag]' --output text | sort; }
 
 step "the first appliance writes and uploads"
 alpha=$(gw_volume alpha) || exit 1

@@ -40,6 +40,8 @@ class Gateway(faultgw.Gateway):
         self.iscsi_port = faultgw.free_ports(1)[0]
         self.cached_arn = None
         conf = kw.pop("conf", "")
+        if os.environ.get("CW_VOLUME_STORE") == "rgw":
+            kw.setdefault("store", faultgw.OtherStore())
         super().__init__(conf="""[cache]
 disk.buffer = disks/buffer
 disk.stored = disks/stored
