@@ -206,6 +206,12 @@ refine(const struct s3_outcome *o, struct s3_verdict *v)
 	if (v->err == -ENOENT && o->is_conditional &&
 	    (o->op == OBJ_PUT || o->op == OBJ_MPU_COMPLETE))
 		v->err = -ERR_PRECONDITION; /* If-Match on a key that is gone */
+	/* an answer to HEAD has no body that could say it: an expired token, most likely */
+	if (o->status == 400 && o->code[0] == '\0' &&
+	    (o->op == OBJ_HEAD || o->op == OBJ_BUCKET_HEAD)) {
+		v->err = -ERR_CREDENTIALS;
+		v->action = S3_FIX_CREDENTIALS;
+	}
 	if (v->err == -EBUSY && o->is_conditional && o->status == 409)
 		v->err = -ERR_PRECONDITION;
 }

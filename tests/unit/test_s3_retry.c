@@ -36,6 +36,8 @@ static const struct row rows[] = {
     {OBJ_MPU_COMPLETE, false, OK, true, 404, "NoSuchUpload", -ERR_NO_UPLOAD, S3_DONE, false, false},
     {OBJ_DELETE, false, OK, true, 404, "NoSuchKey", 0, S3_DONE, false, false},
     {OBJ_COPY, false, OK, true, 404, "NoSuchKey", -ENOENT, S3_DONE, false, false},
+    {OBJ_HEAD, false, OK, true, 400, "", -ERR_CREDENTIALS, S3_FIX_CREDENTIALS, false, false},
+    {OBJ_GET, false, OK, true, 400, "", -EINVAL, S3_DONE, false, false},
     /* conditions */
     {OBJ_PUT, true, OK, true, 412, "PreconditionFailed", -ERR_PRECONDITION, S3_DONE, false, false},
     {OBJ_PUT, true, OK, true, 404, "NoSuchKey", -ERR_PRECONDITION, S3_DONE, false, false},
