@@ -69,7 +69,7 @@ iscsi_cmd_free(struct iscsi_cmd *cmd)
 		s->conn->sink.dst = NULL;
 		s->conn->sink.cap = 0;
 	}
-	iscsi_buf_put(&w->pool, cmd->buf);
+	stream_buf_put(&w->pool, cmd->buf);
 	list_del(&cmd->link);
 	list_del(&cmd->r2t_link);
 	s->ncmds--;

@@ -32,7 +32,7 @@ struct iscsi_cmd {
 	    is_refused; /* task.status is set already, no data is wanted; never prepared or abandoned */
 	uint32_t itt, edtl;
 	/* Data-Out */
-	struct iscsi_buf *buf;
+	struct stream_buf *buf;
 	uint8_t *out;
 	uint32_t out_len;   /* what the task takes */
 	uint32_t got;	    /* all that came, also past out_len */
@@ -46,7 +46,7 @@ struct iscsi_cmd {
 	} r2ts[ISCSI_R2TS_MAX]; /* outstanding, oldest first */
 	unsigned int nr2ts;
 	/* Data-In */
-	struct iscsi_buf *region;
+	struct stream_buf *region;
 	uint32_t region_off, region_len; /* place in the send buffer */
 	uint32_t segment;		 /* the initiator's, when the place was made */
 	uint32_t npdus;
@@ -76,7 +76,7 @@ struct iscsi_cmd *iscsi_data_out_begin(struct iscsi_conn *c, const struct iscsi_
 uint8_t *iscsi_data_place(struct iscsi_cmd *cmd, uint32_t *cap);
 /* iscsi_data_adopt - all data of the command lies at data in b, which is kept. result: false: it is
  * not all, or not wanted */
-bool iscsi_data_adopt(struct iscsi_cmd *cmd, struct iscsi_buf *b, uint8_t *data, uint32_t len);
+bool iscsi_data_adopt(struct iscsi_cmd *cmd, struct stream_buf *b, uint8_t *data, uint32_t len);
 /* iscsi_data_end - a data segment of cmd was received whole. is_intact: its digest is right */
 void iscsi_data_end(
     struct iscsi_conn *c, const struct iscsi_pdu *pdu, struct iscsi_cmd *cmd, bool is_intact);

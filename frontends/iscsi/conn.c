@@ -82,8 +82,8 @@ iscsi_conn_unref(struct iscsi_conn *c)
 	if (--c->refs > 0)
 		return;
 	CW_ASSERT(c->fd.fd < 0 && c->session == NULL && c->login == NULL);
-	iscsi_tx_free(c);
-	iscsi_buf_put(&w->pool, c->rx);
+	stream_tx_free(&c->tx);
+	stream_buf_put(&w->pool, c->rx);
 	strbuf_free(&c->text_in);
 	strbuf_free(&c->text_out);
 	list_del(&c->link);
@@ -126,7 +126,7 @@ bool
 iscsi_conn_may_take(const struct iscsi_conn *c)
 {
 	return iscsi_conn_is_open(c) && !c->is_closing && !c->is_held &&
-	       c->queued_bytes < ISCSI_TX_QUEUED_MAX && c->reserved_bytes < ISCSI_RESERVED_MAX;
+	       c->tx.queued_bytes < ISCSI_TX_QUEUED_MAX && c->reserved_bytes < ISCSI_RESERVED_MAX;
 }
 
 static void
@@ -165,7 +165,7 @@ void
 iscsi_conn_progress(struct iscsi_conn *c)
 {
 	iscsi_conn_unstall(c);
-	if (c->is_closing && c->queued_bytes == 0 && !c->is_lingering && iscsi_conn_is_open(c))
+	if (c->is_closing && c->tx.queued_bytes == 0 && !c->is_lingering && iscsi_conn_is_open(c))
 		linger(c);
 }
 
@@ -219,7 +219,7 @@ on_event(struct loop_fd *f, uint32_t events)
 		c->at_eof = true;
 	if (events & (EPOLLIN | EPOLLRDHUP))
 		c->is_readable = true;
-	if ((events & EPOLLOUT) && c->queued_bytes > 0) {
+	if ((events & EPOLLOUT) && c->tx.queued_bytes > 0) {
 		iscsi_tx_flush(c);
 		iscsi_conn_progress(c);
 	}
@@ -255,6 +255,8 @@ iscsi_conn_new(struct iscsi_worker *w, int fd, const union inet_addr *peer)
 	int err;
 
 	c->worker = w;
+	c->tx.pool = &w->pool;
+	c->tx.bytes = w->service->tx_bytes;
 	c->peer = *peer;
 	c->refs = 1;
 	c->need = ISCSI_BHS_LEN;
@@ -361,5 +363,5 @@ iscsi_worker_free(struct iscsi_worker *w)
 {
 	iscsi_cmd_free_list(w->free_cmds);
 	w->free_cmds = NULL;
-	iscsi_buf_pool_free(&w->pool);
+	stream_buf_pool_free(&w->pool);
 }

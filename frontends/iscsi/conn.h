@@ -11,11 +11,11 @@
 #include <sys/uio.h>
 
 #include "frontends/iscsi/iscsi.h"
-#include "frontends/iscsi/iscsi_buf.h"
 #include "frontends/iscsi/param.h"
 #include "frontends/iscsi/pdu.h"
 #include "gateway/base/list.h"
 #include "gateway/base/stream_server.h"
+#include "gateway/base/stream_tx.h"
 #include "gateway/base/workq.h"
 
 #define ISCSI_WINDOW 256u	/* commands: MaxCmdSN - ExpCmdSN + 1 of an idle session */
@@ -66,15 +66,10 @@ struct iscsi_service {	     /* what all loops share; constant once started */
 struct iscsi_worker {		     /* what the connections of one loop share */
 	struct stream_worker stream; /* first; held by sessions, too, until they are cleaned up */
 	struct iscsi_service *service;
-	struct iscsi_buf_pool pool;
+	struct stream_buf_pool pool;
 	struct iscsi_cmd *free_cmds;
 	unsigned int nfree_cmds;
 	struct list conns;
-};
-
-struct iscsi_segment { /* bytes of a buffer that are to be sent; holds a reference */
-	struct iscsi_buf *buf;
-	uint32_t off, len;
 };
 
 struct iscsi_sink { /* where the data segment that is being received goes */
@@ -101,7 +96,7 @@ struct iscsi_conn {
 	uint64_t linger_by_ns;
 	uint64_t logout_by_ns; /* S6, S7: then it is closed */
 	/* receiving */
-	struct iscsi_buf *rx;
+	struct stream_buf *rx;
 	uint32_t rx_start; /* where the current PDU starts */
 	size_t need;	   /* from rx_start on */
 	bool has_header, wants_header_only;
@@ -119,10 +114,8 @@ struct iscsi_conn {
 	struct strbuf text_in, text_out;
 	uint32_t text_at, text_itt, text_ttt, next_ttt;
 	/* sending */
-	struct iscsi_buf *tx;
-	struct iscsi_segment *segs;
-	unsigned int seg_head, seg_tail, seg_cap;
-	size_t queued_bytes, reserved_bytes;
+	struct stream_tx tx;
+	size_t reserved_bytes;
 	union inet_addr peer, local;
 	char name[INET_TEXT_MAX];
 };
@@ -179,9 +172,9 @@ uint8_t *iscsi_tx_data(struct iscsi_conn *c, uint8_t *bhs);
 void iscsi_tx_end(struct iscsi_conn *c, uint8_t *bhs, uint32_t data_len);
 /* iscsi_tx_reserve - a place in the stream's memory that somebody fills in later. result: its offset in
  * *buf, which gets a reference for the caller */
-uint32_t iscsi_tx_reserve(struct iscsi_conn *c, uint32_t len, struct iscsi_buf **buf);
+uint32_t iscsi_tx_reserve(struct iscsi_conn *c, uint32_t len, struct stream_buf **buf);
 /* iscsi_tx_queue - send these bytes after what is queued; takes a reference of its own. */
-void iscsi_tx_queue(struct iscsi_conn *c, struct iscsi_buf *buf, uint32_t off, uint32_t len);
+void iscsi_tx_queue(struct iscsi_conn *c, struct stream_buf *buf, uint32_t off, uint32_t len);
 void iscsi_tx_flush(struct iscsi_conn *c);
 /* iscsi_tx_send_now - past the queue, which must be empty. result: bytes, or as sendmsg */
 ssize_t iscsi_tx_send_now(struct iscsi_conn *c, struct iovec *iov, unsigned int n);
@@ -190,7 +183,6 @@ void iscsi_tx_break(struct iscsi_conn *c);
 /* iscsi_tx_schedule - flush at the end of the wake-up. */
 void iscsi_tx_schedule(struct iscsi_conn *c);
 void iscsi_tx_on_task(struct loop_task *t);
-void iscsi_tx_free(struct iscsi_conn *c);
 /* iscsi_tx_digest - CRC32C as it is sent, at p. */
 void iscsi_tx_digest(uint8_t *p, uint32_t crc);
 

@@ -17,7 +17,7 @@
 
 #define HEAD_MAX (ISCSI_BHS_LEN + ISCSI_DIGEST_LEN)
 #define TAIL_MAX 8u /* padding and digest */
-#define SEND_IOVS 64
+#define STREAM_TX_IOVS 64
 
 struct cut { /* one Data-In PDU */
 	uint32_t off, len;
@@ -66,13 +66,13 @@ iscsi_datain_reserve(struct iscsi_cmd *cmd, uint32_t cap)
 void
 iscsi_datain_trim(struct iscsi_cmd *cmd)
 {
-	struct iscsi_buf *b = cmd->region;
+	struct stream_buf *b = cmd->region;
 
 	if (b == NULL)
 		return;
 	if (cmd->session->conn != NULL)
 		cmd->session->conn->reserved_bytes -= cmd->region_len;
-	iscsi_buf_put(&cmd->session->worker->pool, b);
+	stream_buf_put(&cmd->session->worker->pool, b);
 	cmd->region = NULL;
 }
 
@@ -207,15 +207,15 @@ iscsi_datain_send(struct scsi_task *t, struct iovec *iov, unsigned int n)
 {
 	struct iscsi_cmd *cmd = container_of(t, struct iscsi_cmd, task);
 	struct iscsi_conn *c = cmd->session->conn;
-	struct iovec all[SEND_IOVS];
+	struct iovec all[STREAM_TX_IOVS];
 	uint32_t i = 0;
 	unsigned int nall = 0;
 	struct cut cut;
 	ssize_t sent;
 
-	if (c->queued_bytes > 0)
+	if (c->tx.queued_bytes > 0)
 		iscsi_tx_flush(c);
-	if (c->queued_bytes > 0 || c->is_broken || 3 * cmd->npdus + n > SEND_IOVS)
+	if (c->tx.queued_bytes > 0 || c->is_broken || 3 * cmd->npdus + n > STREAM_TX_IOVS)
 		return 0;
 	t->status = SCSI_GOOD;
 	t->in_len = t->in_cap;

@@ -102,7 +102,7 @@ iscsi_data_place(struct iscsi_cmd *cmd, uint32_t *cap)
 		return NULL;
 	if (cmd->buf == NULL) {
 		take_out_bytes(cmd);
-		cmd->buf = iscsi_buf_get(&cmd->session->worker->pool, cmd->out_len);
+		cmd->buf = stream_buf_get(&cmd->session->worker->pool, cmd->out_len);
 		cmd->out = cmd->buf->data;
 	}
 	*cap = cmd->out_len - cmd->got;
@@ -110,7 +110,7 @@ iscsi_data_place(struct iscsi_cmd *cmd, uint32_t *cap)
 }
 
 bool
-iscsi_data_adopt(struct iscsi_cmd *cmd, struct iscsi_buf *b, uint8_t *data, uint32_t len)
+iscsi_data_adopt(struct iscsi_cmd *cmd, struct stream_buf *b, uint8_t *data, uint32_t len)
 {
 	if (cmd->is_refused || cmd->buf != NULL || cmd->got > 0 || len < cmd->out_len ||
 	    cmd->out_len == 0)

@@ -17,7 +17,6 @@
 #include "gateway/base/log.h"
 
 #define ROUNDS_PER_WAKEUP 16
-#define RECV_ROOM_MIN 4096u
 #define SLICE_MAX (16u * 1024)
 #define DROP_PIECE (32u * 1024)
 #define DROP_ALL (1024u * 1024)
@@ -268,33 +267,6 @@ take_pdus(struct iscsi_conn *c)
 
 /* --- receiving ---------------------------------------------------------------------------------- */
 
-/* Make the receive buffer able to hold what is needed, and worth a system call. */
-static void
-make_room(struct iscsi_conn *c)
-{
-	struct iscsi_buf_pool *pool = &c->worker->pool;
-	struct iscsi_buf *old = c->rx;
-	uint32_t have = available(c);
-	size_t want = c->need + RECV_ROOM_MIN;
-
-	if (old != NULL && old->cap - c->rx_start >= c->need &&
-	    old->cap - old->len >= RECV_ROOM_MIN)
-		return;
-	if (want < have + RECV_ROOM_MIN)
-		want = have + RECV_ROOM_MIN;
-	if (old != NULL && old->refs == 1 && old->cap >= want) {
-		memmove(old->data, old->data + c->rx_start, have);
-		old->len = have;
-	} else {
-		c->rx = iscsi_buf_get(pool, want);
-		if (have > 0)
-			memcpy(c->rx->data, old->data + c->rx_start, have);
-		c->rx->len = have;
-		iscsi_buf_put(pool, old);
-	}
-	c->rx_start = 0;
-}
-
 static void
 received(struct iscsi_conn *c, size_t n)
 {
@@ -317,7 +289,7 @@ receive(struct iscsi_conn *c)
 	size_t room, asked = 0;
 	ssize_t n;
 
-	make_room(c);
+	stream_rx_room(&c->worker->pool, &c->rx, &c->rx_start, c->need, 0);
 	room = c->rx->cap - c->rx->len;
 	if (c->sink.is_active && c->sink.cap > 0) {
 		asked = c->sink.cap;
@@ -352,7 +324,7 @@ rest(struct iscsi_conn *c)
 {
 	if (c->rx == NULL || c->rx_start < c->rx->len)
 		return;
-	iscsi_buf_put(&c->worker->pool, c->rx);
+	stream_buf_put(&c->worker->pool, c->rx);
 	c->rx = NULL;
 	c->rx_start = 0;
 }

@@ -2,105 +2,35 @@
 /*
  * tx.c - the way of answers to the socket.
  *
- * Answers are put one behind the other into the connection's send buffer, so that those of one
- * wake-up are one stretch of memory and leave with one system call.  Data-In that somebody else fills
- * reserves its place first; what is answered meanwhile goes behind it and is sent before it.
+ * PDUs are put one behind the other into the send buffer (stream_tx.h).  Data-In that somebody else
+ * fills reserves its place first.
  */
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "frontends/iscsi/conn.h"
 #include "gateway/base/digest.h"
 #include "gateway/base/log.h"
 #include "gateway/base/strbuf.h"
 
-/* Queued answers of so much are sent at once: a stream of 1 MiB READs answered before the first is
- * sent would push each other out of the CPU's cache. */
-#define FLUSH_AT (256u * 1024)
-#define SEND_IOVS 64
-
-static void
-sent(struct iscsi_conn *c, size_t n)
-{
-	struct iscsi_buf_pool *pool = &c->worker->pool;
-
-	metric_add(c->worker->service->tx_bytes, (int64_t)n);
-	c->queued_bytes -= n;
-	while (n > 0) {
-		struct iscsi_segment *s = &c->segs[c->seg_head];
-
-		if (n < s->len) {
-			s->off += (uint32_t)n;
-			s->len -= (uint32_t)n;
-			return;
-		}
-		n -= s->len;
-		iscsi_buf_put(pool, s->buf);
-		c->seg_head++;
-	}
-	if (c->seg_head < c->seg_tail)
-		return;
-	c->seg_head = c->seg_tail = 0;
-	if (c->tx != NULL && c->tx->refs == 1)
-		c->tx->len = 0; /* start over in memory that is warm */
-}
-
-static void
-drop_queue(struct iscsi_conn *c)
-{
-	for (; c->seg_head < c->seg_tail; c->seg_head++)
-		iscsi_buf_put(&c->worker->pool, c->segs[c->seg_head].buf);
-	c->queued_bytes = 0;
-}
-
 void
 iscsi_tx_break(struct iscsi_conn *c)
 {
 	c->is_broken = true;
-	drop_queue(c);
+	stream_tx_drop(&c->tx);
 	iscsi_conn_close_sent(c);
 }
 
 ssize_t
 iscsi_tx_send_now(struct iscsi_conn *c, struct iovec *iov, unsigned int n)
 {
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = n};
-	ssize_t sent_bytes = sendmsg(c->fd.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-	if (sent_bytes > 0)
-		metric_add(c->worker->service->tx_bytes, sent_bytes);
-	return sent_bytes;
+	return stream_tx_now(&c->tx, c->fd.fd, iov, n);
 }
 
 void
 iscsi_tx_flush(struct iscsi_conn *c)
 {
-	while (iscsi_conn_is_open(c) && c->seg_head < c->seg_tail) {
-		struct iovec iov[SEND_IOVS];
-		struct msghdr msg = {.msg_iov = iov};
-		size_t asked = 0;
-		ssize_t n;
-
-		for (unsigned int i = c->seg_head; i < c->seg_tail && msg.msg_iovlen < SEND_IOVS;
-		     i++) {
-			iov[msg.msg_iovlen].iov_base = c->segs[i].buf->data + c->segs[i].off;
-			iov[msg.msg_iovlen++].iov_len = c->segs[i].len;
-			asked += c->segs[i].len;
-		}
-		n = sendmsg(c->fd.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			if (errno != EAGAIN)
-				iscsi_tx_break(c);
-			return; /* EPOLLOUT comes */
-		}
-		sent(c, (size_t)n);
-		if ((size_t)n < asked)
-			return;
-	}
+	if (iscsi_conn_is_open(c) && stream_tx_send(&c->tx, c->fd.fd) < 0)
+		iscsi_tx_break(c);
 }
 
 void
@@ -111,10 +41,7 @@ iscsi_tx_on_task(struct loop_task *t)
 	c->flush_pending = false;
 	iscsi_tx_flush(c);
 	iscsi_conn_progress(c);
-	if (c->queued_bytes == 0 && c->tx != NULL && c->tx->refs == 1) {
-		iscsi_buf_put(&c->worker->pool, c->tx);
-		c->tx = NULL;
-	}
+	stream_tx_rest(&c->tx);
 	iscsi_conn_unref(c);
 }
 
@@ -129,51 +56,24 @@ iscsi_tx_schedule(struct iscsi_conn *c)
 }
 
 void
-iscsi_tx_queue(struct iscsi_conn *c, struct iscsi_buf *buf, uint32_t off, uint32_t len)
+iscsi_tx_queue(struct iscsi_conn *c, struct stream_buf *buf, uint32_t off, uint32_t len)
 {
-	struct iscsi_segment *last = c->seg_tail > c->seg_head ? &c->segs[c->seg_tail - 1] : NULL;
-
 	if (!iscsi_conn_is_open(c) || c->is_broken)
 		return;
-	c->queued_bytes += len;
-	if (last != NULL && last->buf == buf && last->off + last->len == off) {
-		last->len += len;
-	} else {
-		if (c->seg_tail == c->seg_cap) {
-			c->seg_cap = c->seg_cap == 0 ? 16 : c->seg_cap * 2;
-			c->segs = xrealloc(c->segs, c->seg_cap * sizeof(*c->segs));
-		}
-		buf->refs++;
-		c->segs[c->seg_tail++] = (struct iscsi_segment){buf, off, len};
-	}
-	if (c->queued_bytes >= FLUSH_AT)
+	stream_tx_queue(&c->tx, buf, off, len);
+	if (c->tx.queued_bytes >= STREAM_TX_FLUSH_AT)
 		iscsi_tx_flush(c);
 	iscsi_tx_schedule(c);
 }
 
-/* Room for len bytes at the end of the current send buffer, or in a new one. */
-static uint32_t
-tx_room(struct iscsi_conn *c, uint32_t len)
-{
-	if (c->tx != NULL && c->tx->refs == 1)
-		c->tx->len = 0; /* all of it was sent */
-	if (c->tx != NULL && c->tx->cap - c->tx->len < len) {
-		iscsi_buf_put(&c->worker->pool, c->tx);
-		c->tx = NULL;
-	}
-	if (c->tx == NULL)
-		c->tx = iscsi_buf_get(&c->worker->pool, len);
-	return c->tx->len;
-}
-
 uint32_t
-iscsi_tx_reserve(struct iscsi_conn *c, uint32_t len, struct iscsi_buf **buf)
+iscsi_tx_reserve(struct iscsi_conn *c, uint32_t len, struct stream_buf **buf)
 {
-	uint32_t off = tx_room(c, (len + 7) & ~7u);
+	uint32_t off = stream_tx_room(&c->tx, (len + 7) & ~7u);
 
-	c->tx->len += (len + 7) & ~7u;
-	c->tx->refs++;
-	*buf = c->tx;
+	c->tx.buf->len += (len + 7) & ~7u;
+	c->tx.buf->refs++;
+	*buf = c->tx.buf;
 	return off;
 }
 
@@ -188,9 +88,10 @@ iscsi_tx_digest(uint8_t *p, uint32_t crc)
 uint8_t *
 iscsi_tx_begin(struct iscsi_conn *c, uint32_t data_cap)
 {
-	uint32_t off = tx_room(c, ISCSI_BHS_LEN + 2 * ISCSI_DIGEST_LEN + iscsi_padded(data_cap));
+	uint32_t off =
+	    stream_tx_room(&c->tx, ISCSI_BHS_LEN + 2 * ISCSI_DIGEST_LEN + iscsi_padded(data_cap));
 
-	return c->tx->data + off;
+	return c->tx.buf->data + off;
 }
 
 uint8_t *
@@ -203,9 +104,9 @@ void
 iscsi_tx_end(struct iscsi_conn *c, uint8_t *bhs, uint32_t data_len)
 {
 	uint8_t *p = iscsi_tx_data(c, bhs);
-	uint32_t padded = iscsi_padded(data_len), off = c->tx->len;
+	uint32_t padded = iscsi_padded(data_len), off = c->tx.buf->len;
 
-	CW_ASSERT(bhs == c->tx->data + off);
+	CW_ASSERT(bhs == c->tx.buf->data + off);
 	if (c->has_header_digest)
 		iscsi_tx_digest(bhs + ISCSI_BHS_LEN, digest_crc32c(0, bhs, ISCSI_BHS_LEN));
 	memset(p + data_len, 0, padded - data_len);
@@ -215,14 +116,6 @@ iscsi_tx_end(struct iscsi_conn *c, uint8_t *bhs, uint32_t data_len)
 	}
 	if (!iscsi_conn_is_open(c))
 		return;
-	c->tx->len = (uint32_t)(p + padded - c->tx->data);
-	iscsi_tx_queue(c, c->tx, off, c->tx->len - off);
-}
-
-void
-iscsi_tx_free(struct iscsi_conn *c)
-{
-	drop_queue(c);
-	iscsi_buf_put(&c->worker->pool, c->tx);
-	free(c->segs);
+	c->tx.buf->len = (uint32_t)(p + padded - c->tx.buf->data);
+	iscsi_tx_queue(c, c->tx.buf, off, c->tx.buf->len - off);
 }

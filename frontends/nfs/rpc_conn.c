@@ -25,7 +25,6 @@
 #include "gateway/base/strbuf.h"
 
 #define ROUNDS_PER_WAKEUP 16
-#define RECV_ROOM_MIN 4096u
 #define HALF_RECORD_NS (60ull * 1000000000)
 
 static _Atomic uint64_t next_id = 1;
@@ -38,12 +37,9 @@ conn_unref(struct rpc_conn *c)
 	if (--c->refs > 0)
 		return;
 	CW_ASSERT(c->fd.fd < 0 && c->nreqs == 0);
-	for (unsigned int i = c->seg_head; i < c->seg_tail; i++)
-		rpc_buf_put(&w->pool, c->segs[i].buf);
-	rpc_buf_put(&w->pool, c->tx);
-	rpc_buf_put(&w->pool, c->rx);
+	stream_tx_free(&c->tx);
+	stream_buf_put(&w->pool, c->rx);
 	list_del(&c->link);
-	free(c->segs);
 	free(c);
 	stream_worker_gone(&w->stream);
 }
@@ -66,12 +62,12 @@ conn_may_take(const struct rpc_conn *c)
 	size_t all;
 
 	if (!conn_is_open(c) || c->is_draining || c->nreqs >= RPC_CALLS_MAX ||
-	    c->queued_bytes >= RPC_TX_QUEUED_MAX || c->reserved_bytes >= RPC_RESERVED_MAX ||
+	    c->tx.queued_bytes >= RPC_TX_QUEUED_MAX || c->reserved_bytes >= RPC_RESERVED_MAX ||
 	    c->pinned_bytes >= RPC_PINNED_MAX)
 		return false;
 	all = atomic_load_explicit(c->worker->pool.in_use_bytes, memory_order_relaxed);
 	/* one that waits for nothing always goes on, else all could wait for each other */
-	return all < RPC_BUFFERS_MAX || (c->nreqs == 0 && c->queued_bytes == 0);
+	return all < RPC_BUFFERS_MAX || (c->nreqs == 0 && c->tx.queued_bytes == 0);
 }
 
 void
@@ -121,7 +117,7 @@ take_records(struct rpc_conn *c)
 
 		switch (rpc_record_next(&c->record, start, c->rx->len - c->rx_start, &c->need)) {
 		case RPC_RECORD_NEED:
-			if (c->need > RPC_BUF_SMALL)
+			if (c->need > STREAM_BUF_SMALL)
 				c->wants_big = true;
 			return;
 		case RPC_RECORD_BAD:
@@ -138,40 +134,14 @@ take_records(struct rpc_conn *c)
 	}
 }
 
-/* Make the receive buffer able to hold the current record, and worth a system call. */
-static void
-make_rx_room(struct rpc_conn *c)
-{
-	struct rpc_buf_pool *pool = &c->worker->pool;
-	struct rpc_buf *old = c->rx;
-	uint32_t have = old == NULL ? 0 : old->len - c->rx_start;
-	size_t want = c->need + RECV_ROOM_MIN;
-
-	if (old != NULL && old->cap - c->rx_start >= c->need &&
-	    old->cap - old->len >= RECV_ROOM_MIN)
-		return;
-	if (want < have + RECV_ROOM_MIN)
-		want = have + RECV_ROOM_MIN;
-	if (old != NULL && old->refs == 1 && old->cap >= want) {
-		memmove(old->data, old->data + c->rx_start, have);
-		old->len = have;
-	} else {
-		c->rx = rpc_buf_get(pool, c->wants_big ? RPC_BUF_BIG : want);
-		if (have > 0)
-			memcpy(c->rx->data, old->data + c->rx_start, have);
-		c->rx->len = have;
-		rpc_buf_put(pool, old);
-	}
-	c->rx_start = 0;
-}
-
 static void
 receive(struct rpc_conn *c)
 {
 	size_t room;
 	ssize_t n;
 
-	make_rx_room(c);
+	stream_rx_room(
+	    &c->worker->pool, &c->rx, &c->rx_start, c->need, c->wants_big ? STREAM_BUF_BIG : 0);
 	room = c->rx->cap - c->rx->len;
 	n = recv(c->fd.fd, c->rx->data + c->rx->len, room, MSG_DONTWAIT);
 	if (n > 0) {
@@ -200,9 +170,9 @@ rest_rx(struct rpc_conn *c)
 {
 	if (c->rx == NULL || c->rx_start < c->rx->len)
 		return;
-	if (c->rx->cap == RPC_BUF_BIG && c->rx->len < RPC_BUF_SMALL)
+	if (c->rx->cap == STREAM_BUF_BIG && c->rx->len < STREAM_BUF_SMALL)
 		c->wants_big = false;
-	rpc_buf_put(&c->worker->pool, c->rx);
+	stream_buf_put(&c->worker->pool, c->rx);
 	c->rx = NULL;
 	c->rx_start = 0;
 }
@@ -255,7 +225,7 @@ on_event(struct loop_fd *f, uint32_t events)
 		c->at_eof = true;
 	if (events & (EPOLLIN | EPOLLRDHUP))
 		c->is_readable = true;
-	if ((events & EPOLLOUT) && c->queued_bytes > 0) {
+	if ((events & EPOLLOUT) && c->tx.queued_bytes > 0) {
 		conn_flush(c);
 		conn_after_progress(c);
 	}
@@ -292,6 +262,8 @@ rpc_conn_new(struct rpc_worker *w, int fd, const union inet_addr *peer, unsigned
 	int err;
 
 	c->worker = w;
+	c->tx.pool = &w->pool;
+	c->tx.bytes = w->tx_bytes;
 	c->tag = tag;
 	c->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed);
 	c->peer = *peer;
@@ -365,7 +337,7 @@ rpc_worker_free(struct rpc_worker *w)
 		free(w->free_reqs);
 		w->free_reqs = next;
 	}
-	rpc_buf_pool_free(&w->pool);
+	stream_buf_pool_free(&w->pool);
 }
 
 const union inet_addr *

@@ -14,10 +14,10 @@
 #include <stdatomic.h>
 #include <sys/uio.h>
 
-#include "frontends/nfs/rpc_buf.h"
 #include "frontends/nfs/rpc_msg.h"
 #include "frontends/nfs/rpc_record.h"
 #include "gateway/base/stream_server.h"
+#include "gateway/base/stream_tx.h"
 
 #define RPC_CALLS_MAX 256u
 #define RPC_TX_QUEUED_MAX (1024u * 1024)
@@ -36,8 +36,8 @@ struct rpc_req { /* first member of the service's own call struct */
 	const uint8_t *record; /* valid until the service returns, or as long as it is pinned */
 	uint32_t record_len;
 	uint64_t start_ns; /* when it was received */
-	struct rpc_buf *pin;
-	struct rpc_buf *region; /* rpc_req_reserve */
+	struct stream_buf *pin;
+	struct stream_buf *region; /* rpc_req_reserve */
 	uint32_t region_off, region_len;
 	uint32_t sent; /* bytes of the reply record that rpc_req_send sent */
 	struct rpc_req *next_free;
@@ -53,7 +53,7 @@ struct rpc_service {
 struct rpc_worker {
 	struct stream_worker stream; /* first */
 	const struct rpc_service *service;
-	struct rpc_buf_pool pool;
+	struct stream_buf_pool pool;
 	struct rpc_req *free_reqs;
 	unsigned int nfree_reqs;
 	struct list conns;
@@ -84,7 +84,7 @@ struct loop *rpc_conn_loop(const struct rpc_conn *c);
 /* rpc_req_pin - keep the record's bytes valid until the reply. */
 void rpc_req_pin(struct rpc_req *req);
 /* rpc_req_reserve - room in the reply stream for the reply of req, to be filled by anybody until the
- * reply. result: len bytes, not cleared, 4-byte aligned; len at most RPC_BUF_BIG */
+ * reply. result: len bytes, not cleared, 4-byte aligned; len at most STREAM_BUF_BIG */
 uint8_t *rpc_req_reserve(struct rpc_req *req, uint32_t len);
 
 /* rpc_reply_begin - writer for a reply without a region; nothing else may happen on the connection

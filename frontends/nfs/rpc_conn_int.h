@@ -5,11 +5,6 @@
 
 #include "frontends/nfs/rpc_conn.h"
 
-struct segment { /* bytes of a reply buffer that are to be sent; holds a reference */
-	struct rpc_buf *buf;
-	uint32_t off, len;
-};
-
 struct rpc_conn {
 	struct rpc_worker *worker;
 	struct loop_fd fd; /* fd.fd is -1 once closed */
@@ -21,7 +16,7 @@ struct rpc_conn {
 	bool wants_big; /* the last records did not fit in a small buffer */
 	struct loop_task flush_task, run_task;
 	/* receiving */
-	struct rpc_buf *rx;
+	struct stream_buf *rx;
 	uint32_t rx_start; /* where the current record starts */
 	struct rpc_record record;
 	size_t need; /* from rx_start on */
@@ -30,10 +25,8 @@ struct rpc_conn {
 	unsigned int nreqs;
 	size_t pinned_bytes;
 	/* sending */
-	struct rpc_buf *tx;
-	struct segment *segs;
-	unsigned int seg_head, seg_tail, seg_cap;
-	size_t queued_bytes, reserved_bytes;
+	struct stream_tx tx;
+	size_t reserved_bytes;
 	union inet_addr peer;
 	char name[INET_TEXT_MAX];
 };

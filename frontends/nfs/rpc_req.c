@@ -2,23 +2,17 @@
 /*
  * rpc_req.c - calls in flight and the way of their replies to the socket.
  *
- * Replies are put one behind the other into the connection's reply buffer, so that those of one
- * wake-up are one stretch of memory and leave with one system call.  A reply that somebody else fills
- * (READ, READDIR) reserves its place first; what is answered meanwhile goes behind it and is sent
- * before it.
+ * Replies are put one behind the other into the send buffer (stream_tx.h).  A reply that somebody else
+ * fills (READ, READDIR) reserves its place first.
  */
 #include "frontends/nfs/rpc_conn_int.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "gateway/base/log.h"
 #include "gateway/base/strbuf.h"
 
-#define FLUSH_AT (256u * 1024)
-#define SEND_IOVS 64
 #define KEEP_REQS 512
 
 /* --- sending ------------------------------------------------------------------------------------ */
@@ -28,63 +22,17 @@ conn_after_progress(struct rpc_conn *c)
 {
 	if (c->is_stalled && conn_may_take(c))
 		conn_schedule_run(c);
-	if (c->is_draining && c->nreqs == 0 && c->queued_bytes == 0)
+	if (c->is_draining && c->nreqs == 0 && c->tx.queued_bytes == 0)
 		rpc_conn_close(c, "all is answered");
-}
-
-static void
-sent(struct rpc_conn *c, size_t n)
-{
-	struct rpc_buf_pool *pool = &c->worker->pool;
-
-	metric_add(c->worker->tx_bytes, (int64_t)n);
-	c->queued_bytes -= n;
-	while (n > 0) {
-		struct segment *s = &c->segs[c->seg_head];
-
-		if (n < s->len) {
-			s->off += (uint32_t)n;
-			s->len -= (uint32_t)n;
-			return;
-		}
-		n -= s->len;
-		rpc_buf_put(pool, s->buf);
-		c->seg_head++;
-	}
-	if (c->seg_head < c->seg_tail)
-		return;
-	c->seg_head = c->seg_tail = 0;
-	if (c->tx != NULL && c->tx->refs == 1)
-		c->tx->len = 0; /* start over in memory that is warm */
 }
 
 void
 conn_flush(struct rpc_conn *c)
 {
-	while (conn_is_open(c) && c->seg_head < c->seg_tail) {
-		struct iovec iov[SEND_IOVS];
-		struct msghdr msg = {.msg_iov = iov};
-		size_t asked = 0;
-		ssize_t n;
+	int err = conn_is_open(c) ? stream_tx_send(&c->tx, c->fd.fd) : 0;
 
-		for (unsigned int i = c->seg_head; i < c->seg_tail && msg.msg_iovlen < SEND_IOVS;
-		     i++) {
-			iov[msg.msg_iovlen].iov_base = c->segs[i].buf->data + c->segs[i].off;
-			iov[msg.msg_iovlen++].iov_len = c->segs[i].len;
-			asked += c->segs[i].len;
-		}
-		n = sendmsg(c->fd.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			if (errno != EAGAIN)
-				rpc_conn_close(c, strerror(errno));
-			return; /* EPOLLOUT comes */
-		}
-		sent(c, (size_t)n);
-		if ((size_t)n < asked)
-			return;
-	}
+	if (err < 0)
+		rpc_conn_close(c, err_str(err));
 }
 
 void
@@ -95,10 +43,7 @@ conn_on_flush_task(struct loop_task *t)
 	c->flush_pending = false;
 	conn_flush(c);
 	conn_after_progress(c);
-	if (c->queued_bytes == 0 && c->tx != NULL && c->tx->refs == 1) {
-		rpc_buf_put(&c->worker->pool, c->tx);
-		c->tx = NULL;
-	}
+	stream_tx_rest(&c->tx);
 	conn_unref(c);
 }
 
@@ -113,39 +58,12 @@ schedule_flush(struct rpc_conn *c)
 }
 
 static void
-queue_segment(struct rpc_conn *c, struct rpc_buf *buf, uint32_t off, uint32_t len)
+queue_segment(struct rpc_conn *c, struct stream_buf *buf, uint32_t off, uint32_t len)
 {
-	struct segment *last = c->seg_tail > c->seg_head ? &c->segs[c->seg_tail - 1] : NULL;
-
-	c->queued_bytes += len;
-	if (last != NULL && last->buf == buf && last->off + last->len == off) {
-		last->len += len;
-	} else {
-		if (c->seg_tail == c->seg_cap) {
-			c->seg_cap = c->seg_cap == 0 ? 16 : c->seg_cap * 2;
-			c->segs = xrealloc(c->segs, c->seg_cap * sizeof(*c->segs));
-		}
-		buf->refs++;
-		c->segs[c->seg_tail++] = (struct segment){buf, off, len};
-	}
-	if (c->queued_bytes >= FLUSH_AT)
+	stream_tx_queue(&c->tx, buf, off, len);
+	if (c->tx.queued_bytes >= STREAM_TX_FLUSH_AT)
 		conn_flush(c);
 	schedule_flush(c);
-}
-
-/* Room for len bytes at the end of the current reply buffer, or in a new one. */
-static uint32_t
-tx_room(struct rpc_conn *c, uint32_t len)
-{
-	if (c->tx != NULL && c->tx->refs == 1)
-		c->tx->len = 0; /* all of it was sent */
-	if (c->tx != NULL && c->tx->cap - c->tx->len < len) {
-		rpc_buf_put(&c->worker->pool, c->tx);
-		c->tx = NULL;
-	}
-	if (c->tx == NULL)
-		c->tx = rpc_buf_get(&c->worker->pool, len);
-	return c->tx->len;
 }
 
 /* --- calls -------------------------------------------------------------------------------------- */
@@ -177,11 +95,11 @@ req_end(struct rpc_req *req)
 
 	if (req->pin != NULL) {
 		c->pinned_bytes -= req->record_len;
-		rpc_buf_put(&w->pool, req->pin);
+		stream_buf_put(&w->pool, req->pin);
 	}
 	if (req->region != NULL) {
 		c->reserved_bytes -= req->region_len;
-		rpc_buf_put(&w->pool, req->region);
+		stream_buf_put(&w->pool, req->region);
 	}
 	c->nreqs--;
 	if (w->nfree_reqs < KEEP_REQS) {
@@ -213,9 +131,9 @@ rpc_req_reserve(struct rpc_req *req, uint32_t len)
 
 	CW_ASSERT(req->region == NULL);
 	len = (len + 3) & ~3u;
-	req->region_off = tx_room(c, len);
+	req->region_off = stream_tx_room(&c->tx, len);
 	req->region_len = len;
-	req->region = c->tx;
+	req->region = c->tx.buf;
 	req->region->refs++;
 	req->region->len += len;
 	c->reserved_bytes += len;
@@ -226,7 +144,7 @@ rpc_req_reserve(struct rpc_req *req, uint32_t len)
 static void
 trim_region(struct rpc_req *req, uint32_t used)
 {
-	struct rpc_buf *b = req->region;
+	struct stream_buf *b = req->region;
 
 	if (b->len == req->region_off + req->region_len)
 		b->len = req->region_off + ((used + 3) & ~3u);
@@ -252,23 +170,21 @@ rpc_req_send(struct rpc_req *req, uint32_t off, uint32_t headers, const struct i
     unsigned int n, uint32_t body)
 {
 	struct rpc_conn *c = req->conn;
-	struct iovec all[SEND_IOVS];
-	struct msghdr msg = {.msg_iov = all, .msg_iovlen = n + 1};
+	struct iovec all[STREAM_TX_IOVS];
 	uint8_t *record = req->region->data + req->region_off + off - 4;
 	ssize_t sent;
 
-	CW_ASSERT(off >= 4 && off + headers + body <= req->region_len && n < SEND_IOVS);
-	if (c->queued_bytes > 0)
+	CW_ASSERT(off >= 4 && off + headers + body <= req->region_len && n < STREAM_TX_IOVS);
+	if (c->tx.queued_bytes > 0)
 		conn_flush(c);
-	if (!conn_is_open(c) || c->queued_bytes > 0)
+	if (!conn_is_open(c) || c->tx.queued_bytes > 0)
 		return 0;
 	be_store_u32(record, 0x80000000u | (headers + body));
 	all[0] = (struct iovec){record, headers + 4};
 	memcpy(all + 1, iov, n * sizeof(*iov));
-	sent = sendmsg(c->fd.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	sent = stream_tx_now(&c->tx, c->fd.fd, all, n + 1);
 	if (sent <= 0)
 		return 0; /* whatever it is, sending the ordinary way will meet it again, or not */
-	metric_add(c->worker->tx_bytes, sent);
 	if ((uint32_t)sent <= headers + 4) {
 		/* it does not happen: a socket that takes anything takes pages */
 		rpc_conn_close(c, "took a part of a header");
@@ -285,8 +201,8 @@ rpc_reply_begin(struct rpc_req *req, struct be_writer *w)
 
 	if (req->region != NULL)
 		trim_region(req, 0);
-	off = tx_room(req->conn, RPC_REPLY_MAX);
-	be_writer_init(w, req->conn->tx->data + off + 4, RPC_REPLY_MAX - 4);
+	off = stream_tx_room(&req->conn->tx, RPC_REPLY_MAX);
+	be_writer_init(w, req->conn->tx.buf->data + off + 4, RPC_REPLY_MAX - 4);
 }
 
 void
@@ -294,13 +210,13 @@ rpc_reply_end(struct rpc_req *req, struct be_writer *w)
 {
 	struct rpc_conn *c = req->conn;
 	uint32_t len = (uint32_t)be_written(w);
-	uint32_t off = c->tx->len;
+	uint32_t off = c->tx.buf->len;
 
-	CW_ASSERT(!w->bad && w->start == c->tx->data + off + 4);
+	CW_ASSERT(!w->bad && w->start == c->tx.buf->data + off + 4);
 	be_store_u32(w->start - 4, 0x80000000u | len);
 	if (conn_is_open(c)) {
-		c->tx->len += len + 4;
-		queue_segment(c, c->tx, off, len + 4);
+		c->tx.buf->len += len + 4;
+		queue_segment(c, c->tx.buf, off, len + 4);
 	}
 	req_end(req);
 }

@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include "frontends/iscsi/chap.h"
-#include "frontends/iscsi/iscsi_buf.h"
 #include "frontends/iscsi/param.h"
 #include "frontends/iscsi/pdu.h"
 #include "frontends/iscsi/text.h"
@@ -182,30 +181,6 @@ defaults_are_those_of_the_standard(void **state)
 	assert_int_equal(p.time2retain, 20);
 }
 
-static void
-buffers_are_counted_and_kept(void **state)
-{
-	_Atomic size_t in_use = 0;
-	struct iscsi_buf_pool pool = {.in_use_bytes = &in_use};
-	struct iscsi_buf *a, *b;
-
-	(void)state;
-	a = iscsi_buf_get(&pool, 1);
-	assert_int_equal(a->cap, ISCSI_BUF_SMALL);
-	assert_int_equal((uintptr_t)a->data & 63, 0);
-	b = iscsi_buf_get(&pool, 16u << 20);
-	assert_int_equal(b->cap, 16u << 20);
-	assert_int_equal(in_use, ISCSI_BUF_SMALL + (16u << 20));
-	a->refs++;
-	iscsi_buf_put(&pool, a);
-	iscsi_buf_put(&pool, a);
-	iscsi_buf_put(&pool, b);
-	assert_int_equal(in_use, 0);
-	assert_ptr_equal(iscsi_buf_get(&pool, 100), a);
-	iscsi_buf_put(&pool, a);
-	iscsi_buf_pool_free(&pool);
-}
-
 int
 main(void)
 {
@@ -217,7 +192,6 @@ main(void)
 	    cmocka_unit_test(lists_are_searched_by_whole_words),
 	    cmocka_unit_test(pairs_end_where_the_text_ends),
 	    cmocka_unit_test(defaults_are_those_of_the_standard),
-	    cmocka_unit_test(buffers_are_counted_and_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

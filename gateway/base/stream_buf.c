@@ -1,31 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "frontends/iscsi/iscsi_buf.h"
+#include "gateway/base/stream_buf.h"
 
 #include <stdlib.h>
 
 #include "gateway/base/strbuf.h"
 
-static const uint32_t sizes[ISCSI_BUF_SIZES] = {ISCSI_BUF_SMALL, ISCSI_BUF_MEDIUM, ISCSI_BUF_BIG};
-static const unsigned int keep[ISCSI_BUF_SIZES] = {64, 32, 16}; /* 4, 9 and 17 MiB */
+static const uint32_t sizes[STREAM_BUF_SIZES] = {
+    STREAM_BUF_SMALL, STREAM_BUF_MEDIUM, STREAM_BUF_BIG};
+static const unsigned int keep[STREAM_BUF_SIZES] = {64, 32, 16}; /* 4, 9 and 17 MiB */
 
 /* Payload begins at a multiple of this, whatever the allocator puts in front. */
 #define DATA_ALIGN 64u
 
-struct iscsi_buf *
-iscsi_buf_get(struct iscsi_buf_pool *p, size_t at_least)
+struct stream_buf *
+stream_buf_get(struct stream_buf_pool *p, size_t at_least)
 {
 	unsigned int i = 0;
-	struct iscsi_buf *b;
+	struct stream_buf *b;
 	size_t cap;
 
-	while (i < ISCSI_BUF_SIZES && at_least > sizes[i])
+	while (i < STREAM_BUF_SIZES && at_least > sizes[i])
 		i++;
-	if (i < ISCSI_BUF_SIZES && p->free[i] != NULL) {
+	if (i < STREAM_BUF_SIZES && p->free[i] != NULL) {
 		b = p->free[i];
 		p->free[i] = b->next;
 		p->nfree[i]--;
 	} else {
-		cap = i < ISCSI_BUF_SIZES ? sizes[i] : at_least;
+		cap = i < STREAM_BUF_SIZES ? sizes[i] : at_least;
 		b = xmalloc(sizeof(*b) + DATA_ALIGN + cap);
 		b->cap = (uint32_t)cap;
 		b->data = (uint8_t *)(((uintptr_t)(b + 1) + DATA_ALIGN - 1) &
@@ -38,16 +39,16 @@ iscsi_buf_get(struct iscsi_buf_pool *p, size_t at_least)
 }
 
 void
-iscsi_buf_put(struct iscsi_buf_pool *p, struct iscsi_buf *b)
+stream_buf_put(struct stream_buf_pool *p, struct stream_buf *b)
 {
 	unsigned int i = 0;
 
 	if (b == NULL || --b->refs > 0)
 		return;
 	atomic_fetch_sub_explicit(p->in_use_bytes, b->cap, memory_order_relaxed);
-	while (i < ISCSI_BUF_SIZES && b->cap != sizes[i])
+	while (i < STREAM_BUF_SIZES && b->cap != sizes[i])
 		i++;
-	if (i == ISCSI_BUF_SIZES || p->nfree[i] >= keep[i]) {
+	if (i == STREAM_BUF_SIZES || p->nfree[i] >= keep[i]) {
 		free(b);
 		return;
 	}
@@ -57,11 +58,11 @@ iscsi_buf_put(struct iscsi_buf_pool *p, struct iscsi_buf *b)
 }
 
 void
-iscsi_buf_pool_free(struct iscsi_buf_pool *p)
+stream_buf_pool_free(struct stream_buf_pool *p)
 {
-	for (unsigned int i = 0; i < ISCSI_BUF_SIZES; i++) {
+	for (unsigned int i = 0; i < STREAM_BUF_SIZES; i++) {
 		while (p->free[i] != NULL) {
-			struct iscsi_buf *next = p->free[i]->next;
+			struct stream_buf *next = p->free[i]->next;
 
 			free(p->free[i]);
 			p->free[i] = next;
