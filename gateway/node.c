@@ -199,12 +199,22 @@ node_attach(struct cw_share *s, struct node *dir, struct node *n, const char *na
 	node_attach_at(s, dir, n, name, len, dir->u.dir->next_cookie);
 }
 
+/* recall - what somebody may have kept of n is about to be wrong. */
+static void
+recall(struct cw_share *s, struct node *n)
+{
+	if (n->flags & NODE_LEASED)
+		recall_node(s, n);
+	s->recall_seq = s->recall_asked;
+}
+
 void
 node_detach(struct cw_share *s, struct node *n)
 {
 	struct node *dir = n->parent;
 
 	CW_ASSERT(dir != NULL);
+	recall(s, n);
 	name_delete(s, n);
 	dir_delete(dir->u.dir, n);
 	dir->u.dir->nchildren--;
@@ -218,6 +228,7 @@ node_detach(struct cw_share *s, struct node *n)
 void
 node_changed(struct cw_share *s, struct node *n)
 {
+	recall(s, n);
 	if (n->flags & (NODE_CHANGED | NODE_REMOVED))
 		return;
 	n->flags |= NODE_CHANGED;

@@ -37,7 +37,9 @@ enum node_flags {
 	NODE_SHOWN = 1u << 16,	   /* a listing showed attributes that no HEAD has confirmed */
 	NODE_EARLY = 1u << 17,	   /* parts of it are sent although it is still written */
 	NODE_NOT_EARLY = 1u << 18, /* ... was tried, and in vain */
-	NODE_UNSURE = 1u << 15,	   /* an earlier life may have written its key, unrecorded */
+	NODE_LEASED =
+	    1u << 19, /* a client keeps what it was told: recall_node() before it changes */
+	NODE_UNSURE = 1u << 15, /* an earlier life may have written its key, unrecorded */
 };
 
 struct remote {	   /* what the bucket holds for the node, as far as we know */
@@ -135,6 +137,12 @@ struct cw_share {
 	unsigned int nrefs, nops, nfetching; /* atomic */
 	bool closing;			     /* atomic; set locked: no op parks afterwards */
 	uint64_t hash_seed;
+	/* Of the locked section: the holder that asked for what is done in it, and the last recall that must
+	 * be heard before it is answered. A change waits for earlier recalls, too: one of them may be the
+	 * node's, on its way. */
+	const struct recall_holder *recall_by;
+	uint64_t recall_seq;
+	uint64_t recall_asked; /* the last one of all */
 	/* Settings by version: `conf` borrows the strings of the newest; older ones are kept until the
 	 * share is freed, because their readers take no lock. The same goes for replaced stores. */
 	struct share_conf_version *versions;
@@ -172,6 +180,8 @@ void node_ref(struct node *n);
 void node_unref(struct cw_share *s, struct node *n);
 /* node_changed - row must be written by the next commit. */
 void node_changed(struct cw_share *s, struct node *n);
+/* recall_node - n, NODE_LEASED, changes or is about to leave its directory: tell who keeps it (recall.c). */
+void recall_node(struct cw_share *s, struct node *n);
 /* node_key - key in the bucket that n's path gives: prefix + path, directories end in '/'.
  * result: length, or -ENAMETOOLONG past CW_KEY_MAX; buf has CW_KEY_MAX + 2 */
 int node_key(const struct cw_share *s, const struct node *n, char *buf);

@@ -141,7 +141,15 @@ op_committed(struct cache_waiter *w, int err)
 
 	if (op->code == CW_COMMIT) /* the verifier as it is after the commit: see op_commit() */
 		op->write_verf = cw_share_write_verf(op->share);
-	op_complete(op, err < 0 ? err : op->pending_result, true);
+	err = err < 0 ? err : op->pending_result;
+	if (!recall_wait(op, err))
+		op_complete(op, err, true);
+}
+
+void
+op_recalled(struct cw_op *op)
+{
+	op_complete(op, op->pending_result, false);
 }
 
 /* op_commit_wait - the op is complete once all that was changed up to now is durable. Any lock state. */
@@ -168,12 +176,28 @@ op_reset(struct cw_op *op)
 		op->emit_reset(op);
 }
 
+/* op_lock - begin a section in which op may change the tree; op_settle() or op_unlock() ends it. */
+static void
+op_lock(struct cw_op *op)
+{
+	share_lock(op->share);
+	recalls_begin(op);
+}
+
+static void
+op_unlock(struct cw_op *op)
+{
+	recalls_end(op);
+	share_unlock(op->share);
+}
+
 /* op_settle - go on with what running an op gave. locked, unlocks. result: true: op->result is it */
 static bool
 op_settle(struct cw_op *op, int r)
 {
 	struct cw_share *s = op->share;
 
+	recalls_end(op);
 	if (r == OP_DURABLE) {
 		if (op->has_reply_tag)
 			reply_add(s, op->reply_tag);
@@ -182,7 +206,7 @@ op_settle(struct cw_op *op, int r)
 		return false;
 	}
 	share_unlock(s);
-	if (r == OP_PENDING)
+	if (r == OP_PENDING || recall_wait(op, r))
 		return false;
 	op->result = r;
 	return true;
@@ -207,13 +231,12 @@ op_put_back(struct cw_op *op, int r)
 static bool
 op_io(struct cw_op *op)
 {
-	struct cw_share *s = op->share;
 	int r;
 
 	r = op->io.op == CW_IO_READ ? cache_read(&op->io) : cache_write(&op->io);
 	if (r == -EINPROGRESS)
 		return false;
-	share_lock(s);
+	op_lock(op);
 	r = op_put_back(op, op_io_result(op, r));
 	return op_settle(op, r);
 }
@@ -222,10 +245,9 @@ void
 op_io_done(struct cw_io *io)
 {
 	struct cw_op *op = container_of(io, struct cw_op, io);
-	struct cw_share *s = op->share;
 	int r;
 
-	share_lock(s);
+	op_lock(op);
 	r = op_put_back(op, op_io_result(op, io->result));
 	if (op_settle(op, r))
 		op_complete(op, op->result, true);
@@ -238,7 +260,7 @@ op_run(struct cw_op *op)
 	int r;
 
 	op_reset(op);
-	share_lock(s);
+	op_lock(op);
 	if (s->closing)
 		r = -ERR_OFFLINE;
 	else if (op->has_reply_tag && reply_is_known(s, op->reply_tag))
@@ -246,7 +268,7 @@ op_run(struct cw_op *op)
 	else
 		r = kinds[op->code].run(op);
 	if (r == OP_IO) {
-		share_unlock(s);
+		op_unlock(op);
 		return op_io(op);
 	}
 	return op_settle(op, r);
@@ -260,6 +282,7 @@ cw_submit(struct cw_op *op)
 	pthread_once(&metrics_once, metrics_make);
 	CW_ASSERT(op->code < CW_OP_MAX);
 	op->runs = op->stage = op->delays = 0;
+	op->recall_seq = 0;
 	op->started_ns = clock_mono_ns();
 	list_init(&op->link);
 	if (!share_op_begin(s)) {

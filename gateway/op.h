@@ -27,6 +27,7 @@
 #define CW_REPLY_TAG_LEN 16u
 
 struct cw_share;
+struct recall_holder;
 
 struct cw_cred { /* after squashing */
 	uint32_t uid, gid;
@@ -137,6 +138,10 @@ struct cw_op {
 	bool
 	    is_bulk; /* READDIR with want_attrs: many names at once, so attributes that are most likely may
 		       * be given before the bucket confirms them (remote_ahead.c) */
+	bool is_leased; /* READDIR with want_attrs: the client keeps what it gets; recall.h */
+	/* holder - the front end's, if its client keeps anything: what the client does itself is not
+	 * called back from it. */
+	struct recall_holder *holder;
 	/* reply_tag - names the request, if it is one that must not run twice and whose sender repeats it
 	 * when the answer is lost: kept with the change, in one transaction. Should it come again after a
 	 * restart it is answered as done: result 0, without pre-op attributes, and for what it made
@@ -183,7 +188,8 @@ struct cw_op {
 	unsigned int runs, stage, delays;
 	uint32_t base_gen; /* of the file when the I/O began */
 	int pending_result;
-	void *call; /* cw_call()'s */
+	uint64_t recall_seq; /* the last recall that it caused; 0 = none */
+	void *call;	     /* cw_call()'s */
 };
 
 #define EBADCOOKIE 10100 /* private: cookie of no entry that ever was */

@@ -2,9 +2,11 @@
 /* op_dir.c - READDIR. */
 #include <sys/stat.h>
 
+#include "gateway/base/clock.h"
 #include "gateway/dir.h"
 #include "gateway/op_int.h"
 #include "gateway/perm.h"
+#include "gateway/recall.h"
 
 static bool
 emit_one(struct cw_op *op, const struct node *n, const char *name, size_t len, uint64_t cookie,
@@ -30,6 +32,8 @@ emit_entry(struct cw_op *op, struct node *n, bool may_show, bool *is_unknown)
 		return false;
 	if (may_show && n->flags & NODE_META_UNKNOWN)
 		remote_shown(op->share, n);
+	if (op->is_leased)
+		n->flags |= NODE_LEASED;
 	return true;
 }
 
@@ -74,6 +78,8 @@ op_readdir(struct cw_op *op)
 	if (op->is_bulk && remote_need_sample(s, dir, op))
 		return OP_PENDING;
 	may_show = op->is_bulk && remote_may_show(s);
+	if (op->is_leased)
+		op->holder->given_ms = clock_mono_ms();
 	if (!emit_dots(op, dir, &dots_unknown))
 		return 0;
 	for (i = dir_first_after(d, op->cookie); i < d->n; i++) {

@@ -50,6 +50,15 @@ int op_truncate(struct cw_op *op, struct node *n, uint64_t size);
 /* sattr_apply - set everything but the size; the caller checked that c may. result: anything set? */
 bool sattr_apply(struct node *n, const struct cw_sattr *a, const struct cw_cred *c);
 
+/* recalls_begin, recalls_end - what changes between them in this locked section is op's doing. */
+void recalls_begin(struct cw_op *op);
+void recalls_end(struct cw_op *op);
+/* recall_wait - op, whose result this is, caused recalls that are not done: park it; op_recalled() comes then.
+ * Any lock state. result: was it parked? */
+bool recall_wait(struct cw_op *op, int result);
+/* op_recalled - complete such an op. unlocked */
+void op_recalled(struct cw_op *op);
+
 /* --- one function an op; all locked --------------------------------------------------------------- */
 int op_getattr(struct cw_op *op);
 int op_setattr(struct cw_op *op);

@@ -194,6 +194,7 @@ written(struct cw_io *io)
 	struct cw_share *s = op->share;
 	struct node *n = op->node;
 
+	recalls_begin(op);
 	op_wcc_begin(op, 0, n);
 	if (io->off + io->len > n->size)
 		n->size = io->off + io->len;
@@ -207,6 +208,7 @@ written(struct cw_io *io)
 		sync_committed(s, n);
 	op_wcc_end(op, 0, n);
 	op_set_attr(op, n);
+	recalls_end(op);
 }
 
 /* torn - it failed, but not before some bytes were changed, perhaps. locked */

@@ -35,6 +35,7 @@
 #include "frontends/fuse/cwfuse.h"
 #include "gateway/base/list.h"
 #include "gateway/op.h"
+#include "gateway/recall.h"
 #include "gateway/share.h"
 
 #define CWFUSE_SLOTS 64	       /* requests of one mount under way at once */
@@ -142,6 +143,12 @@ struct cwfuse_session {
 	atomic_bool abandoned; /* answer no more: the next daemon will */
 	atomic_bool gone;      /* unmounted */
 
+	struct recall_holder holder;
+	int lease_fd;	 /* the helper's thread that makes the kernel forget; -1 = none */
+	bool can_expire; /* the kernel can be told so */
+	atomic_bool lease_gone, lease_timed;
+	_Atomic uint64_t lease_from_ms; /* none are given before */
+
 	pthread_mutex_t cred_lock;
 	struct cwfuse_cred_entry creds[CWFUSE_CRED_ENTRIES];
 };
@@ -161,10 +168,11 @@ size_t cwfuse_journal_left(struct cwfuse_journal *j, unsigned int i);
 
 /* --- cwfuse_session.c ---------------------------------------------------------------------------- */
 /* cwfuse_session_new - serve a mount.
- * args:   fuse_fd and journal taken (also on error); share borrowed
+ * args:   fuse_fd, lease_fd (-1: none) and journal taken (also on error); share borrowed
  * result: 0 and *out, threads run; negative errno. ctx: server thread */
 int cwfuse_session_new(struct cwfuse_server *server, struct cw_share *share, int fuse_fd,
-    struct cwfuse_journal *journal, double timeout_s, struct cwfuse_session **out) CW_MUST_CHECK;
+    int lease_fd, struct cwfuse_journal *journal, double timeout_s,
+    struct cwfuse_session **out) CW_MUST_CHECK;
 /* cwfuse_session_halt - read no more requests; the threads end without an event of the kernel's. */
 void cwfuse_session_halt(struct cwfuse_session *s);
 /* cwfuse_session_idle - are all requests answered? is_synced: and all writes durable? */
@@ -195,6 +203,18 @@ void cwfuse_log_commit(struct cwfuse_session *s);
 int cwfuse_log_tick(struct cwfuse_session *s);
 /* cwfuse_log_replay - do again what a killed daemon lost. first thread, before anything is read */
 void cwfuse_log_replay(struct cwfuse_session *s);
+
+/* --- cwfuse_lease.c ------------------------------------------------------------------------------- */
+/* cwfuse_lease_open - fd, taken: the helper's end of recalls, or -1. server thread */
+void cwfuse_lease_open(struct cwfuse_session *s, int fd);
+/* cwfuse_lease_close - give no more, and let nobody wait for this mount. The descriptor is the session's. */
+void cwfuse_lease_close(struct cwfuse_session *s);
+/* cwfuse_lease_may_give - may the kernel keep what it is told now? any thread */
+bool cwfuse_lease_may_give(const struct cwfuse_session *s);
+/* cwfuse_lease_heard - s->lease_fd can be read. server thread */
+void cwfuse_lease_heard(struct cwfuse_session *s);
+/* cwfuse_lease_tick - give up on what has run out. result: milliseconds until the next call, -1 = none needed */
+int cwfuse_lease_tick(struct cwfuse_session *s);
 
 /* --- cwfuse_server.c ----------------------------------------------------------------------------- */
 /* cwfuse_server_retry - run r's op again in a while. any thread */

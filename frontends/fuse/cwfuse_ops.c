@@ -5,8 +5,8 @@
  * Coherence.  NFS clients change the same tree and the kernel is not told, so it may keep nothing for
  * longer than the mount's timeout, 0 s unless `-o cache=` says otherwise: every name is looked up and
  * every attribute asked for again, and the kernel drops cached pages of a file whose mtime or size
- * changed (AUTO_INVAL_DATA) before it answers read(2) from them.  READDIRPLUS would carry attributes
- * that may not be kept, so it is used with a timeout only.
+ * changed (AUTO_INVAL_DATA) before it answers read(2) from them.  READDIRPLUS is the exception: what it
+ * tells may be kept for a moment, and is called back when it changes (cwfuse_lease.c).
  *
  * Left out on purpose, so that libfuse answers ENOSYS once and the kernel never asks again: flush
  * (close(2) promises nothing, errors are fsync's), fsyncdir (metadata replies are durable already),
@@ -22,8 +22,9 @@
 static void
 init(void *userdata, struct fuse_conn_info *conn)
 {
-	const struct cwfuse_session *s = userdata;
+	struct cwfuse_session *s = userdata;
 
+	s->can_expire = (conn->capable & FUSE_CAP_EXPIRE_ONLY) != 0;
 	conn->want &= ~(unsigned int)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
 				      FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
 				      FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
@@ -31,7 +32,7 @@ init(void *userdata, struct fuse_conn_info *conn)
 	conn->want |= conn->capable &
 		      (FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_AUTO_INVAL_DATA |
 			  FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_DIO);
-	if (s->timeout_s > 0)
+	if (s->timeout_s > 0 || cwfuse_lease_may_give(s))
 		conn->want |= conn->capable & (FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO);
 	conn->max_write = CWFUSE_DATA;
 	/* The kernel takes the smaller one of this and of what the mount helper set for the mount. */
@@ -364,6 +365,8 @@ emit(struct cw_op *op, const struct cw_dirent *d)
 	memset(&e, 0, sizeof(e));
 	if (r->is_plus && d->attr != NULL) {
 		cwfuse_fill_entry(r->s, d->attr, &e);
+		if (r->op.is_leased)
+			e.attr_timeout = e.entry_timeout = RECALL_LEASE_MS / 1000.0;
 	} else {
 		e.attr.st_ino = d->ino;
 		e.attr.st_mode = d->attr != NULL ? d->attr->mode : 0;
@@ -413,6 +416,7 @@ read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool is_plus)
 	r->op.cookie = (uint64_t)off;
 	r->op.want_attrs = true; /* plain entries tell the type of a name */
 	r->op.is_bulk = is_plus;
+	r->op.is_leased = is_plus && cwfuse_lease_may_give(r->s);
 	r->op.emit = emit;
 	r->op.emit_reset = emit_reset;
 	cwfuse_submit(r, readdir_done);

@@ -89,6 +89,7 @@ cwfuse_next(struct cwfuse_req *r, enum cw_opcode code, uint64_t ino)
 	r->op.cred = cred;
 	r->op.code = code;
 	r->op.share = r->share;
+	r->op.holder = &r->s->holder;
 	r->op.ino = ino;
 	r->op.done = op_done;
 	r->op.ctx = r;

@@ -4,11 +4,13 @@
  *
  * One message is one JSON object (gateway/fdpass.h):
  *   {"op":"probe","share":"demo"}            -> {"ok":true,"read_only":false}
- *   {"op":"mount","share":"demo","cache_ms":0} + descriptor of /dev/fuse [+ journal]
+ *   {"op":"mount","share":"demo","cache_ms":0,"recalls":true}
+ *                                            + descriptor of /dev/fuse [+ journal] [+ recalls, if so said]
  *                                            -> {"ok":true} + journal
  *   errors                                   -> {"ok":false,"errno":2,"error":"no share \"x\""}
  *   when the mount ends                      -> {"event":"unmounted"}, end of the connection
  * The helper keeps descriptor and journal, and brings both again when the connection breaks.
+ * Over the descriptor of recalls it takes what makes the kernel forget (cwfuse_lease.c).
  * The socket's mode is 0600: whoever can connect may do what the daemon's own user may.
  *
  * One thread serves the socket, ends sessions and runs delayed retries.
@@ -28,6 +30,7 @@
 #include "gateway/fdpass.h"
 
 #define CONNS_MAX 64
+#define POLL_MAX (2 + 3 * CONNS_MAX)
 #define STOP_WAIT_MS 10000
 #define REAP_MS 50
 
@@ -149,8 +152,10 @@ accept_mount(struct cwfuse_server *s, struct cw_share *share, json_t *msg, int *
 {
 	struct cwfuse_journal *j;
 	double cache_ms = (double)json_integer_value(json_object_get(msg, "cache_ms"));
-	int err;
+	int lease_fd = -1, err;
 
+	if (json_is_true(json_object_get(msg, "recalls")) && nfds > 1)
+		lease_fd = fds[--nfds];
 	if (nfds < 1 || nfds > 2 || cache_ms < 0)
 		return -EINVAL;
 	if (nfds == 2) {
@@ -161,8 +166,10 @@ accept_mount(struct cwfuse_server *s, struct cw_share *share, json_t *msg, int *
 	}
 	if (err < 0)
 		return err;
-	err = cwfuse_session_new(s, share, fds[0], j, cache_ms / 1000, session);
+	err = cwfuse_session_new(s, share, fds[0], lease_fd, j, cache_ms / 1000, session);
 	fds[0] = -1;
+	if (lease_fd >= 0)
+		fds[nfds] = -1;
 	return err;
 }
 
@@ -336,10 +343,16 @@ fill_poll(struct cwfuse_server *s, struct pollfd *p, struct cwfuse_session **ses
 	{
 		struct cwfuse_session *se = container_of(l, struct cwfuse_session, link);
 
-		if (se->sock < 0 || n == 2 + 2 * CONNS_MAX)
-			continue;
-		sessions[n] = se;
-		p[n++] = (struct pollfd){.fd = se->sock, .events = POLLIN};
+		if (n + 2 > POLL_MAX)
+			break;
+		if (se->sock >= 0) {
+			sessions[n] = se;
+			p[n++] = (struct pollfd){.fd = se->sock, .events = POLLIN};
+		}
+		if (se->lease_fd >= 0 && !atomic_load(&se->lease_gone)) {
+			sessions[n] = se;
+			p[n++] = (struct pollfd){.fd = se->lease_fd, .events = POLLIN};
+		}
 	}
 	return n;
 }
@@ -357,7 +370,9 @@ serve_polled(struct cwfuse_server *s, const struct pollfd *p, unsigned int n,
 		(void)got;
 	}
 	for (unsigned int i = 2 + nold; i < n; i++)
-		if (p[i].revents != 0)
+		if (p[i].revents != 0 && p[i].fd == sessions[i]->lease_fd)
+			cwfuse_lease_heard(sessions[i]);
+		else if (p[i].revents != 0)
 			check_helper(sessions[i]);
 	for (unsigned int i = 0; i < nold; i++)
 		if (p[2 + i].revents == 0 || serve_conn(s, s->conns[i]))
@@ -367,16 +382,21 @@ serve_polled(struct cwfuse_server *s, const struct pollfd *p, unsigned int n,
 		accept_conns(s);
 }
 
-/* Commit what was written a while ago. result: milliseconds until the next look, at most wait_ms */
+/* Commit what was written a while ago, give up recalls. result: milliseconds until the next look, at most
+ * wait_ms */
 static int
-tick_logs(struct cwfuse_server *s, int wait_ms)
+tick_sessions(struct cwfuse_server *s, int wait_ms)
 {
 	struct list *l;
 
 	list_for_each(l, &s->sessions)
 	{
-		int ms = cwfuse_log_tick(container_of(l, struct cwfuse_session, link));
+		struct cwfuse_session *se = container_of(l, struct cwfuse_session, link);
+		int ms = cwfuse_log_tick(se);
 
+		if (ms >= 0 && ms < wait_ms)
+			wait_ms = ms;
+		ms = cwfuse_lease_tick(se);
 		if (ms >= 0 && ms < wait_ms)
 			wait_ms = ms;
 	}
@@ -387,15 +407,15 @@ static void *
 server_thread(void *arg)
 {
 	struct cwfuse_server *s = arg;
-	struct pollfd p[2 + 2 * CONNS_MAX];
-	struct cwfuse_session *sessions[2 + 2 * CONNS_MAX];
+	struct pollfd p[POLL_MAX];
+	struct cwfuse_session *sessions[POLL_MAX];
 
 	while (!atomic_load(&s->stopping)) {
 		bool is_waiting = reap(s);
 		int wait_ms = run_retries(s, is_waiting ? REAP_MS : 60000);
 		unsigned int n = fill_poll(s, p, sessions);
 
-		wait_ms = tick_logs(s, wait_ms);
+		wait_ms = tick_sessions(s, wait_ms);
 		if (poll(p, n, wait_ms) > 0)
 			serve_polled(s, p, n, sessions);
 	}
@@ -460,6 +480,7 @@ cwfuse_server_stop(struct cwfuse_server *s)
 {
 	uint64_t until_ms = clock_mono_ms() + STOP_WAIT_MS;
 	bool is_clean = true;
+	struct list *l;
 
 	if (s == NULL)
 		return;
@@ -468,9 +489,11 @@ cwfuse_server_stop(struct cwfuse_server *s)
 		cwfuse_server_wake(s);
 		pthread_join(s->thread, NULL);
 	}
+	/* Nobody hears their answers any more, and an op of one may wait for another one's. */
+	list_for_each(l, &s->sessions)
+	    cwfuse_lease_close(container_of(l, struct cwfuse_session, link));
 	while (!list_empty(&s->sessions)) {
-		struct list *l = s->sessions.next;
-
+		l = s->sessions.next;
 		list_del(l);
 		if (!end_session(s, container_of(l, struct cwfuse_session, link), until_ms))
 			is_clean = false;

@@ -350,7 +350,7 @@ start_threads(struct cwfuse_session *s)
 }
 
 int
-cwfuse_session_new(struct cwfuse_server *server, struct cw_share *share, int fuse_fd,
+cwfuse_session_new(struct cwfuse_server *server, struct cw_share *share, int fuse_fd, int lease_fd,
     struct cwfuse_journal *journal, double timeout_s, struct cwfuse_session **out)
 {
 	struct cwfuse_session *s = xcalloc(1, sizeof(*s));
@@ -374,6 +374,7 @@ cwfuse_session_new(struct cwfuse_server *server, struct cw_share *share, int fus
 	pthread_mutex_init(&s->cred_lock, NULL);
 	pthread_cond_init(&s->slot_freed, NULL);
 	init_slots(s);
+	cwfuse_lease_open(s, lease_fd);
 	err = make_fuse(s);
 	if (err == 0)
 		err = start_threads(s);
@@ -425,6 +426,9 @@ cwfuse_session_free(struct cwfuse_session *s)
 		fuse_session_destroy(s->se); /* closes s->fd when custom io was set */
 	else
 		close(s->fd);
+	cwfuse_lease_close(s);
+	if (s->lease_fd >= 0)
+		close(s->lease_fd);
 	cwfuse_journal_unmap(s->journal);
 	pthread_cond_destroy(&s->slot_freed);
 	pthread_mutex_destroy(&s->lock);

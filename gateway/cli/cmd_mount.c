@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "gateway/cli/cli.h"
+#include "gateway/cli/mount_recall.h"
 #include "gateway/cli/mountpoint.h"
 #include "gateway/fdpass.h"
 
@@ -28,6 +29,7 @@ struct mount {
 	struct mountpoint_opts opts;
 	json_int_t cache_ms;
 	int fuse_fd, journal_fd, sock, signals;
+	int recall_fd; /* handed over, not served yet */
 	bool is_background;
 	bool was_told; /* that the daemon is away */
 };
@@ -135,18 +137,41 @@ probe(struct mount *m, char *text)
 static int
 hand_over(struct mount *m, char *text)
 {
-	int fds[2] = {m->fuse_fd, m->journal_fd}, journal = -1;
+	int fds[3] = {m->fuse_fd}, journal = -1, recalls, err;
 	json_t *answer = NULL;
-	int err = talk(m,
-	    json_pack("{s:s, s:s, s:I}", "op", "mount", "share", m->share, "cache_ms", m->cache_ms),
-	    fds, m->journal_fd >= 0 ? 2 : 1, &journal, &answer, text);
+	size_t n = 1;
 
+	if (m->journal_fd >= 0)
+		fds[n++] = m->journal_fd;
+	err = mount_recall_pair(&m->recall_fd, &recalls);
+	if (err < 0) {
+		snprintf(text, 512, "%s", err_str(err));
+		return err;
+	}
+	fds[n++] = recalls;
+	err = talk(m,
+	    json_pack("{s:s, s:s, s:I, s:b}", "op", "mount", "share", m->share, "cache_ms",
+		m->cache_ms, "recalls", 1),
+	    fds, n, &journal, &answer, text);
+	close(recalls);
+	if (err < 0)
+		close(m->recall_fd);
 	json_decref(answer);
 	if (err == 0 && journal >= 0 && m->journal_fd < 0)
 		m->journal_fd = journal;
 	else if (journal >= 0)
 		close(journal);
 	return err;
+}
+
+/* After daemon(3): a thread does not come along. Without it nobody answers, and leases run out. */
+static void
+serve_recalls(struct mount *m)
+{
+	int err = mount_recall_run(m->recall_fd, m->fuse_fd);
+
+	if (err < 0)
+		cli_error("%s: no thread: %s", m->dir, err_str(err));
 }
 
 /* --- staying -------------------------------------------------------------------------------------- */
@@ -183,6 +208,7 @@ reconnect(struct mount *m)
 	m->sock = fdpass_connect(m->socket);
 	err = m->sock < 0 ? m->sock : hand_over(m, text);
 	if (err == 0) {
+		serve_recalls(m);
 		if (m->was_told)
 			cli_error("%s: served again", m->dir);
 		m->was_told = false;
@@ -291,6 +317,7 @@ mount_and_stay(struct mount *m)
 		unmount(m->dir);
 		return CLI_FAILED;
 	}
+	serve_recalls(m);
 	return stay(m);
 }
 
@@ -311,7 +338,8 @@ find_socket(struct cli *c, const char **path)
 int
 cmd_mount(struct cli *c, struct cli_args *a)
 {
-	struct mount m = {.fuse_fd = -1, .journal_fd = -1, .sock = -1, .signals = -1};
+	struct mount m = {
+	    .fuse_fd = -1, .journal_fd = -1, .sock = -1, .signals = -1, .recall_fd = -1};
 	const char *options[16];
 	size_t noptions = 0;
 	const struct cli_opt opts[] = {

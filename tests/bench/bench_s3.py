@@ -2,8 +2,8 @@
 """A bucket on Ceph RGW as a file system: Causeway, s3fs and rclone against the raw rate of the store.
 
 Each product is mounted by FUSE and measured to the same end: everything is complete in the bucket, or every
-byte was read.  The kernel may keep attributes for 1 s, which is s3fs's and rclone's default and an option of
-ours.  The raw rate of a repetition is the better one of two
+byte was read.  Ours is mounted without options.  s3fs and rclone let the kernel keep attributes for 1 s whatever
+others do; ours calls them back.  The raw rate of a repetition is the better one of two
 clients, one with blocking threads (s3raw), one on libcurl (tool_s3), measured before and after the
 products: a ceiling that moved shows.
 """
@@ -194,8 +194,7 @@ class Ours(Mount):
         if self.gw.daemon is None:
             self.gw.start_daemon()
             self.gw.make_share(self.name)
-        self.spawn([os.environ["O"] + "/causeway", "--home", self.gw.dir, "mount", "-o", "cache=1", self.name,
-                    self.mnt])
+        self.spawn([os.environ["O"] + "/causeway", "--home", self.gw.dir, "mount", self.name, self.mnt])
 
     def forget(self):
         self.unmount()

@@ -228,6 +228,7 @@ class Gateway:
         helper = subprocess.Popen([os.path.join(self.programs, "causeway"), "--home", self.home,
                                    "mount", "demo", mnt, *opts], stdout=log, stderr=log)
         log.close()
+        self.helper = helper
         try:
             wait_for("the mount", lambda: helper.poll() is not None or self.is_mounted(mnt))
             assert helper.poll() is None, open(os.path.join(self.dir, "mount.log")).read()
