@@ -234,7 +234,11 @@ open_cache(struct engine *e)
 static int
 serve(struct engine *e)
 {
-	int r = nfs_server_start(e->nfs);
+	int r;
+
+	if (e->fuse != NULL)
+		cwfuse_server_await_leases(e->fuse);
+	r = nfs_server_start(e->nfs);
 
 	if (r < 0) {
 		log_err("gateway.engine", "nfs-not-started", "err=\"%s\"", err_str(r));

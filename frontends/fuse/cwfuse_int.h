@@ -219,6 +219,9 @@ int cwfuse_lease_tick(struct cwfuse_session *s);
 /* --- cwfuse_server.c ----------------------------------------------------------------------------- */
 /* cwfuse_server_retry - run r's op again in a while. any thread */
 void cwfuse_server_retry(struct cwfuse_server *server, struct cwfuse_req *r);
+/* cwfuse_server_note_lease - the next daemon will know that this one gave leases. result: false: none may be
+ * given. any thread */
+bool cwfuse_server_note_lease(struct cwfuse_server *server);
 /* cwfuse_server_wake - a session ended. any thread */
 void cwfuse_server_wake(struct cwfuse_server *server);
 

@@ -109,7 +109,8 @@ bool
 cwfuse_lease_may_give(const struct cwfuse_session *s)
 {
 	return s->timeout_s <= 0 && s->can_expire && s->lease_fd >= 0 &&
-	       !atomic_load(&s->lease_gone) && clock_mono_ms() >= atomic_load(&s->lease_from_ms);
+	       !atomic_load(&s->lease_gone) && clock_mono_ms() >= atomic_load(&s->lease_from_ms) &&
+	       cwfuse_server_note_lease(s->server);
 }
 
 void

@@ -15,6 +15,7 @@
  *
  * One thread serves the socket, ends sessions and runs delayed retries.
  */
+#include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -36,6 +37,9 @@
 
 struct cwfuse_server {
 	int listen_fd, wake_fd;
+	char *lease_path;     /* a file that says: a life of the daemon gave leases */
+	bool had_leases;      /* the last one did */
+	atomic_bool is_noted; /* it says so of this life */
 	pthread_t thread;
 	bool is_started;
 	atomic_bool stopping;
@@ -65,11 +69,35 @@ cwfuse_server_open(const char *socket_path, struct cwfuse_server **out)
 	s = xcalloc(1, sizeof(*s));
 	s->listen_fd = fd;
 	s->wake_fd = wake;
+	s->lease_path = xasprintf("%s.leases", socket_path);
+	s->had_leases = unlink(s->lease_path) == 0;
 	list_init(&s->sessions);
 	list_init(&s->retries);
 	pthread_mutex_init(&s->lock, NULL);
 	*out = s;
 	return 0;
+}
+
+bool
+cwfuse_server_note_lease(struct cwfuse_server *s)
+{
+	int fd;
+
+	if (atomic_load(&s->is_noted))
+		return true;
+	fd = open(s->lease_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return false;
+	close(fd);
+	atomic_store(&s->is_noted, true);
+	return true;
+}
+
+void
+cwfuse_server_await_leases(const struct cwfuse_server *s)
+{
+	if (s->had_leases)
+		clock_sleep_ms(RECALL_LEASE_MS + RECALL_LEASE_MS / 4);
 }
 
 void
@@ -505,5 +533,6 @@ cwfuse_server_stop(struct cwfuse_server *s)
 		return;
 	close(s->wake_fd);
 	pthread_mutex_destroy(&s->lock);
+	free(s->lease_path);
 	free(s);
 }
