@@ -174,7 +174,8 @@ recall_wait(struct cw_op *op, int result)
 {
 	bool must_wait;
 
-	if (op->recall_seq == 0)
+	/* A READ changes an access time at most; and what it sent already can wait for nothing. */
+	if (op->recall_seq == 0 || op->code == CW_READ)
 		return false;
 	pthread_mutex_lock(&lock);
 	must_wait = !is_heard(op);
