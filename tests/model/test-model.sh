@@ -34,7 +34,9 @@ seed=${MODEL_SEED:-$RANDOM}
 "$GW_O/tools/tool_model" --url "$url" "${fuse[@]}" --seed "$seed" --ops "$ops" --every $((ops / 40 + 1)) --dump "$GW_DIR/dump" \
 	--hook "$PWD/tests/model/hook.sh $GW_DIR" >"$GW_DIR/model.log" 2>&1 &
 model=$!
-exec 3<>"$GW_DIR/ask"
+# Both ends of both pipes: else the next hook could open "told" just before this shell closes it after the last
+# answer, and read an end of file.
+exec 3<>"$GW_DIR/ask" 4<>"$GW_DIR/told"
 while kill -0 "$model" 2>/dev/null; do
 	read -r -t 1 word <&3 || continue
 	verdict=ok
@@ -44,7 +46,7 @@ while kill -0 "$model" 2>/dev/null; do
 	restart) gw_restart || verdict=failed ;;
 	kill) gw_kill && gw_run || verdict=failed ;;
 	esac
-	echo "$verdict" >"$GW_DIR/told"
+	echo "$verdict" >&4
 done
 wait "$model" || { cat "$GW_DIR/model.log"; gw_fail "the model differs"; }
 cat "$GW_DIR/model.log"
