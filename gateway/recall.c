@@ -19,8 +19,8 @@
 #define RUN_OUT_MS (2 * RECALL_LEASE_MS)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* taken inside a share's lock */
-static struct list holders = {&holders, &holders};
-static struct list waiters = {&waiters, &waiters}; /* cw_op */
+static struct list holders = LIST_INIT(holders);
+static struct list waiters = LIST_INIT(waiters); /* cw_op */
 static uint64_t last_seq;
 
 static bool

@@ -289,7 +289,7 @@ receive(struct iscsi_conn *c)
 	size_t room, asked = 0;
 	ssize_t n;
 
-	stream_rx_room(&c->worker->pool, &c->rx, &c->rx_start, c->need, 0);
+	stream_buf_room(&c->worker->pool, &c->rx, &c->rx_start, c->need, 0);
 	room = c->rx->cap - c->rx->len;
 	if (c->sink.is_active && c->sink.cap > 0) {
 		asked = c->sink.cap;

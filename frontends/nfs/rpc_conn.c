@@ -140,7 +140,7 @@ receive(struct rpc_conn *c)
 	size_t room;
 	ssize_t n;
 
-	stream_rx_room(
+	stream_buf_room(
 	    &c->worker->pool, &c->rx, &c->rx_start, c->need, c->wants_big ? STREAM_BUF_BIG : 0);
 	room = c->rx->cap - c->rx->len;
 	n = recv(c->fd.fd, c->rx->data + c->rx->len, room, MSG_DONTWAIT);

@@ -2,6 +2,7 @@
 #include "gateway/base/stream_buf.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "gateway/base/strbuf.h"
 
@@ -11,6 +12,9 @@ static const unsigned int keep[STREAM_BUF_SIZES] = {64, 32, 16}; /* 4, 9 and 17 
 
 /* Payload begins at a multiple of this, whatever the allocator puts in front. */
 #define DATA_ALIGN 64u
+
+/* A system call that receives less than this is not worth it. */
+#define ROOM_MIN 4096u
 
 struct stream_buf *
 stream_buf_get(struct stream_buf_pool *p, size_t at_least)
@@ -55,6 +59,31 @@ stream_buf_put(struct stream_buf_pool *p, struct stream_buf *b)
 	b->next = p->free[i];
 	p->free[i] = b;
 	p->nfree[i]++;
+}
+
+void
+stream_buf_room(struct stream_buf_pool *pool, struct stream_buf **buf, uint32_t *start, size_t need,
+    size_t at_least)
+{
+	struct stream_buf *old = *buf;
+	uint32_t have = old == NULL ? 0 : old->len - *start;
+	size_t want = need + ROOM_MIN;
+
+	if (old != NULL && old->cap - *start >= need && old->cap - old->len >= ROOM_MIN)
+		return;
+	if (want < have + ROOM_MIN)
+		want = have + ROOM_MIN;
+	if (old != NULL && old->refs == 1 && old->cap >= want) {
+		memmove(old->data, old->data + *start, have);
+		old->len = have;
+	} else {
+		*buf = stream_buf_get(pool, want > at_least ? want : at_least);
+		if (have > 0)
+			memcpy((*buf)->data, old->data + *start, have);
+		(*buf)->len = have;
+		stream_buf_put(pool, old);
+	}
+	*start = 0;
 }
 
 void

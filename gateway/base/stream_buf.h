@@ -35,6 +35,11 @@ struct stream_buf_pool {
  * for put and free */
 struct stream_buf *stream_buf_get(struct stream_buf_pool *p, size_t at_least);
 void stream_buf_put(struct stream_buf_pool *p, struct stream_buf *b);
+/* stream_buf_room - make a receive buffer able to hold what is needed, and worth a system call.
+ * args:   *buf, what is in use from *start on; NULL = none yet; need bytes from there on; at_least bytes
+ *         of a new one. Bytes before *start may be gone, unless somebody else refers to the buffer */
+void stream_buf_room(struct stream_buf_pool *p, struct stream_buf **buf, uint32_t *start,
+    size_t need, size_t at_least);
 void stream_buf_pool_free(struct stream_buf_pool *p);
 
 #endif

@@ -2,14 +2,9 @@
 #include "gateway/base/stream_tx.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #include "gateway/base/strbuf.h"
-
-#define RECV_ROOM_MIN 4096u
-
-/* --- sending ------------------------------------------------------------------------------------ */
 
 uint32_t
 stream_tx_room(struct stream_tx *tx, uint32_t len)
@@ -128,31 +123,4 @@ stream_tx_free(struct stream_tx *tx)
 	stream_tx_drop(tx);
 	stream_buf_put(tx->pool, tx->buf);
 	free(tx->segs);
-}
-
-/* --- receiving ---------------------------------------------------------------------------------- */
-
-void
-stream_rx_room(struct stream_buf_pool *pool, struct stream_buf **buf, uint32_t *start, size_t need,
-    size_t at_least)
-{
-	struct stream_buf *old = *buf;
-	uint32_t have = old == NULL ? 0 : old->len - *start;
-	size_t want = need + RECV_ROOM_MIN;
-
-	if (old != NULL && old->cap - *start >= need && old->cap - old->len >= RECV_ROOM_MIN)
-		return;
-	if (want < have + RECV_ROOM_MIN)
-		want = have + RECV_ROOM_MIN;
-	if (old != NULL && old->refs == 1 && old->cap >= want) {
-		memmove(old->data, old->data + *start, have);
-		old->len = have;
-	} else {
-		*buf = stream_buf_get(pool, want > at_least ? want : at_least);
-		if (have > 0)
-			memcpy((*buf)->data, old->data + *start, have);
-		(*buf)->len = have;
-		stream_buf_put(pool, old);
-	}
-	*start = 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stream_tx.h - the way of answers to a socket, and room for what comes from it.
+ * stream_tx.h - the way of answers to a socket.
  *
  * Answers are put one behind the other into the connection's send buffer, so that those of one wake-up
  * are one stretch of memory and leave with one system call.  An answer that somebody else fills reserves
@@ -51,11 +51,5 @@ void stream_tx_rest(struct stream_tx *tx);
 /* stream_tx_drop - nothing of what is queued is sent. */
 void stream_tx_drop(struct stream_tx *tx);
 void stream_tx_free(struct stream_tx *tx);
-
-/* stream_rx_room - make a receive buffer able to hold what is needed, and worth a system call.
- * args:   *buf, what is in use from *start on; NULL = none yet; need bytes from there on; at_least bytes
- *         of a new one. Bytes before *start may be gone, unless somebody refers to the buffer */
-void stream_rx_room(struct stream_buf_pool *pool, struct stream_buf **buf, uint32_t *start,
-    size_t need, size_t at_least);
 
 #endif

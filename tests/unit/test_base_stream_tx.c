@@ -142,20 +142,20 @@ room_keeps_what_is_in_use(void **state)
 	uint32_t start = 0;
 
 	(void)state;
-	stream_rx_room(&pool, &rx, &start, 4, 0);
+	stream_buf_room(&pool, &rx, &start, 4, 0);
 	old = rx;
 	assert_int_equal(rx->cap, STREAM_BUF_SMALL);
 	memset(rx->data, 'q', STREAM_BUF_SMALL);
 	rx->len = STREAM_BUF_SMALL;
 	start = STREAM_BUF_SMALL - 1000;
-	stream_rx_room(&pool, &rx, &start, 5000, 0); /* moved to the front */
+	stream_buf_room(&pool, &rx, &start, 5000, 0); /* moved to the front */
 	assert_ptr_equal(rx, old);
 	assert_int_equal(start, 0);
 	assert_int_equal(rx->len, 1000);
 	old->refs++; /* somebody refers to what is before it */
 	rx->len = STREAM_BUF_SMALL;
 	start = 100;
-	stream_rx_room(&pool, &rx, &start, 200000, 0);
+	stream_buf_room(&pool, &rx, &start, 200000, 0);
 	assert_ptr_not_equal(rx, old);
 	assert_int_equal(rx->len, STREAM_BUF_SMALL - 100);
 	assert_true(rx->cap >= 200000);
