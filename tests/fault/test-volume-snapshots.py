@@ -108,10 +108,22 @@ def clone():
         g.drop_clean()
         c.check("clone of a source that was deleted")
         c.check_export()
+        # a clone of the clone needs both of them, and outlives them
+        snap = take(g, c)
+        e = volgw.Disk(g, g.volume("second", SnapshotId=snap), nblocks=512, seed=SEED + 2, now=c.now, first=1 << 33)
+        g.delete_snapshot(snap)
         c.steps(50)
         c.close()
         g.sgw().delete_volume(VolumeARN=c.v.arn)
-        volgw.wait_for("both to be gone from the bucket", lambda: not g.keys_of(c.v) and not g.keys_of(d.v))
+        volgw.wait_for("the first clone to go", lambda: c.v.arn not in [
+            x["VolumeARN"] for x in g.sgw().list_volumes()["VolumeInfos"]])
+        g.drop_clean()
+        e.check("clone of a clone, of which all before it were deleted")
+        e.check_export()
+        e.steps(50)
+        e.close()
+        g.sgw().delete_volume(VolumeARN=e.v.arn)
+        volgw.wait_for("all three to be gone from the bucket", lambda: not any(g.keys_of(x.v) for x in (c, d, e)))
         g.stop_and_check()
 
 
