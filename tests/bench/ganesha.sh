@@ -21,7 +21,8 @@ CONF
 		grep -q 'NFS SERVER INITIALIZED' "$dir/log" 2>/dev/null && exit 0
 		sleep 0.2
 	done
-	tail -n 5 "$dir/log" >&2
+	tail -n 5 "$dir/log" "$dir/out" >&2
+	"$0" stop "$dir"
 	exit 1
 	;;
 stop)

@@ -6,44 +6,8 @@
 # EPOCHS (default 12): how many are cut.
 set -u
 cd "$(dirname "$0")/../.."
-. tests/lib/uml.sh
-O=$(cd "${O:-build/release}" && pwd)
-for p in linux.uml iscsid iscsiadm ip e2fsck; do
-	command -v $p >/dev/null || { echo "skipped: $p is not installed"; exit 77; }
-done
-[ "$(id -u)" = 0 ] || { echo "skipped: only root makes network namespaces"; exit 77; }
-dir=$(mktemp -d /var/tmp/cw-epochs-XXXXXX)
-cleanup() {
-	[ -z "${UML_PID:-}" ] || uml_kill
-	[ -z "${run:-}" ] || { kill -TERM "$run"; kill -CONT "$run"; wait "$run" 2>/dev/null; }
-	uml_net_down
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-die() {
-	echo "FAILED: $*"
-	tail -n 30 "$dir/guest.log" "$dir/run.log" 2>/dev/null
-	exit 1
-}
-says() { # TEXT SECONDS: the guest
-	local until=$((SECONDS + $2))
-	until grep -aq "GUEST $1" "$dir/guest.log"; do
-		kill -0 "$UML_PID" 2>/dev/null || die "the guest ended"
-		[ $SECONDS -lt $until ] || die "waited in vain for the guest: $1"
-		sleep 0.2
-	done
-}
-uml_net_up "cwep$$"
-uml_tap tap0 192.0.2.1/24
-(exec ip netns exec "$UML_NS" env O="$O" CAUSEWAY_HOME="$dir/home" CAUSEWAY_NFS=192.0.2.1:2049 CAUSEWAY_API=192.0.2.1:8080 CAUSEWAY_S3=192.0.2.1:9000 \
-	CAUSEWAY_ISCSI=192.0.2.1:3260 gateway/run.sh >"$dir/run.log" 2>&1 </dev/null) &
-run=$!
-for _ in $(seq 300); do
-	grep -q 'Ctrl-C stops it' "$dir/run.log" && break
-	kill -0 "$run" 2>/dev/null || die "run.sh ended"
-	sleep 0.1
-done
-cli() { in_ns "$O/causeway" --home "$dir/home" "$@"; }
+. tests/lib/uml-volume.sh
+world_up ep e2fsck dumpe2fs
 uml_start "$dir/guest.log" 512M tap0 "$PWD/tests/uml/guest-epochs.sh" GUEST_ADDR=192.0.2.2/24 PORTAL=192.0.2.1:3260 \
 	INITIATOR=iqn.1993-08.org.debian:01:uml TARGET=iqn.1997-05.com.amazon:demo
 says "working" 60
