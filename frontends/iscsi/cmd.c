@@ -69,7 +69,7 @@ iscsi_cmd_free(struct iscsi_cmd *cmd)
 		s->conn->sink.dst = NULL;
 		s->conn->sink.cap = 0;
 	}
-	stream_buf_put(&w->pool, cmd->buf);
+	stream_buf_put(&w->stream.pool, cmd->buf);
 	list_del(&cmd->link);
 	list_del(&cmd->r2t_link);
 	s->ncmds--;
@@ -87,7 +87,7 @@ iscsi_cmd_free(struct iscsi_cmd *cmd)
 		free(cmd);
 	}
 	if (s->conn != NULL)
-		iscsi_conn_unstall(s->conn);
+		stream_conn_resume(&s->conn->stream);
 	iscsi_session_progress(s);
 }
 
@@ -186,7 +186,8 @@ attr_of(uint8_t a)
 static bool
 is_full(const struct iscsi_session *s, const struct iscsi_pdu *pdu)
 {
-	size_t all = atomic_load_explicit(s->worker->pool.in_use_bytes, memory_order_relaxed);
+	size_t all =
+	    atomic_load_explicit(s->worker->stream.pool.in_use_bytes, memory_order_relaxed);
 
 	if (pdu->cmd.edtl == 0 || s->ncmds == 0)
 		return false; /* a session that has nothing else always gets on */
@@ -250,7 +251,7 @@ iscsi_cmd_begin(struct iscsi_conn *c, const struct iscsi_pdu *pdu)
 	if (iscsi_cmd_find(s, pdu->itt) != NULL) {
 		/* 11.2.1.8: unique among those in flight. Whose answer would be whose? */
 		iscsi_conn_reject(c, ISCSI_REJECT_PROTOCOL);
-		iscsi_conn_close_sent(c);
+		stream_conn_end(&c->stream);
 		return NULL;
 	}
 	metric_add(s->worker->service->commands, 1);

@@ -72,7 +72,7 @@ iscsi_datain_trim(struct iscsi_cmd *cmd)
 		return;
 	if (cmd->session->conn != NULL)
 		cmd->session->conn->reserved_bytes -= cmd->region_len;
-	stream_buf_put(&cmd->session->worker->pool, b);
+	stream_buf_put(&cmd->session->worker->stream.pool, b);
 	cmd->region = NULL;
 }
 
@@ -133,7 +133,7 @@ queue_rest(struct iscsi_cmd *cmd, const uint8_t *p, uint32_t len, uint32_t *skip
 
 	*skip -= done;
 	if (len > done)
-		iscsi_tx_queue(cmd->session->conn, cmd->region,
+		stream_conn_queue(&cmd->session->conn->stream, cmd->region,
 		    (uint32_t)(p + done - cmd->region->data), len - done);
 }
 
@@ -156,7 +156,8 @@ iscsi_datain_queue(struct iscsi_cmd *cmd, bool has_status)
 		queue_rest(cmd, p.tail, p.tail_len, &skip);
 	}
 	if (cmd->sent > 0)
-		iscsi_tx_schedule(cmd->session->conn); /* there the buffer is given back */
+		stream_conn_flush_later(
+		    &cmd->session->conn->stream); /* there the buffer is given back */
 	return i;
 }
 
@@ -213,9 +214,7 @@ iscsi_datain_send(struct scsi_task *t, struct iovec *iov, unsigned int n)
 	struct cut cut;
 	ssize_t sent;
 
-	if (c->tx.queued_bytes > 0)
-		iscsi_tx_flush(c);
-	if (c->tx.queued_bytes > 0 || c->is_broken || 3 * cmd->npdus + n > STREAM_TX_IOVS)
+	if (!stream_conn_has_sent(&c->stream) || 3 * cmd->npdus + n > STREAM_TX_IOVS)
 		return 0;
 	t->status = SCSI_GOOD;
 	t->in_len = t->in_cap;
@@ -231,14 +230,14 @@ iscsi_datain_send(struct scsi_task *t, struct iovec *iov, unsigned int n)
 		if (p.tail_len > 0)
 			all[nall++] = (struct iovec){p.tail, p.tail_len};
 	}
-	sent = iscsi_tx_send_now(c, all, nall);
+	sent = stream_tx_now(&c->stream.tx, c->stream.fd.fd, all, nall);
 	if (sent <= 0) {
 		c->stat_sn--; /* not used after all */
 		return 0;
 	}
 	cmd->sent = (uint32_t)sent;
+	/* it does not happen: a socket that takes anything takes pages */
 	if (data_of(cmd, cmd->sent) == 0)
-		iscsi_tx_break(
-		    c); /* it does not happen: a socket that takes anything takes pages */
+		stream_conn_break(&c->stream);
 	return data_of(cmd, cmd->sent);
 }

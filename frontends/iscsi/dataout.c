@@ -19,7 +19,8 @@
 static bool
 may_ask(const struct iscsi_session *s, const struct iscsi_cmd *cmd)
 {
-	size_t all = atomic_load_explicit(s->worker->pool.in_use_bytes, memory_order_relaxed);
+	size_t all =
+	    atomic_load_explicit(s->worker->stream.pool.in_use_bytes, memory_order_relaxed);
 
 	return cmd->has_out_bytes || s->out_bytes == 0 ||
 	       (s->out_bytes + cmd->out_len <= ISCSI_OUT_SOFT_MAX &&
@@ -102,7 +103,7 @@ iscsi_data_place(struct iscsi_cmd *cmd, uint32_t *cap)
 		return NULL;
 	if (cmd->buf == NULL) {
 		take_out_bytes(cmd);
-		cmd->buf = stream_buf_get(&cmd->session->worker->pool, cmd->out_len);
+		cmd->buf = stream_buf_get(&cmd->session->worker->stream.pool, cmd->out_len);
 		cmd->out = cmd->buf->data;
 	}
 	*cap = cmd->out_len - cmd->got;
@@ -143,7 +144,7 @@ iscsi_data_out_begin(struct iscsi_conn *c, const struct iscsi_pdu *pdu)
 
 	/* Of a command that was aborted, ignored or answered: the initiator could not know. */
 	if (cmd == NULL || cmd->state != CMD_GATHER) {
-		log_debug("iscsi.data", "stray", "peer=%s itt=%08x", c->name, pdu->itt);
+		log_debug("iscsi.data", "stray", "peer=%s itt=%08x", c->stream.name, pdu->itt);
 		return NULL;
 	}
 	if (cmd->is_refused)
@@ -185,12 +186,12 @@ iscsi_data_end(
 		iscsi_conn_reject(c, ISCSI_REJECT_DATA_DIGEST);
 		if (pdu->opcode == ISCSI_SCSI_COMMAND) {
 			/* 7.8: counts as not received; at level 0 that ends the session */
-			iscsi_conn_close_sent(c);
+			stream_conn_end(&c->stream);
 			return;
 		}
 		iscsi_cmd_fail(cmd, CRC_ERROR);
 	}
-	if (!iscsi_conn_is_open(c))
+	if (!stream_conn_is_open(&c->stream))
 		return;
 	if (!cmd->is_refused)
 		cmd->got += pdu->data_len;

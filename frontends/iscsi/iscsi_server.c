@@ -28,42 +28,21 @@ _Static_assert(ISCSI_PORTALS_MAX <= STREAM_LISTENERS_MAX, "a portal is a listene
 
 /* --- open --------------------------------------------------------------------------------------- */
 
-static int
-on_open(struct stream_worker *w, int fd, const union inet_addr *peer, unsigned int tag)
-{
-	(void)tag;
-	return iscsi_conn_new(container_of(w, struct iscsi_worker, stream), fd, peer);
-}
-
-static void
-on_drain(struct stream_worker *w)
-{
-	iscsi_worker_drain(container_of(w, struct iscsi_worker, stream));
-}
-
-static void
-on_close_all(struct stream_worker *w)
-{
-	iscsi_worker_close_all(container_of(w, struct iscsi_worker, stream));
-}
-
-static void
-on_sweep(struct stream_worker *w)
-{
-	iscsi_worker_sweep(container_of(w, struct iscsi_worker, stream));
-}
-
 static void
 open_workers(struct iscsi_server *s)
 {
+	struct metric *rx_bytes =
+	    metrics_counter("iscsi_received_bytes_total", NULL, "bytes from initiators");
+	struct metric *tx_bytes =
+	    metrics_counter("iscsi_sent_bytes_total", NULL, "bytes to initiators");
 	struct stream_worker *w;
 
 	for (unsigned int i = 0; (w = stream_server_worker(s->stream, i)) != NULL; i++) {
-		struct iscsi_worker *iscsi = container_of(w, struct iscsi_worker, stream);
+		struct iscsi_worker *iscsi = container_of(w, struct iscsi_worker, stream.worker);
 
 		iscsi->service = &s->service;
-		iscsi->pool.in_use_bytes = &s->buffer_bytes;
-		list_init(&iscsi->conns);
+		stream_conns_init(
+		    &iscsi->stream, &iscsi_conn_ops, &s->buffer_bytes, rx_bytes, tx_bytes);
 	}
 }
 
@@ -76,7 +55,7 @@ server_free(struct iscsi_server *s)
 		workq_free(s->service.workq);
 	for (unsigned int i = 0;
 	     s->stream != NULL && (w = stream_server_worker(s->stream, i)) != NULL; i++)
-		iscsi_worker_free(container_of(w, struct iscsi_worker, stream));
+		iscsi_worker_free(container_of(w, struct iscsi_worker, stream.worker));
 	stream_server_free(s->stream);
 	iscsi_sessions_destroy(&s->sessions);
 	free(s);
@@ -99,8 +78,6 @@ open_service(struct iscsi_server *s, const struct iscsi_server_conf *conf)
 	v->nop_ms = or_default(conf->nop_ms, NOP_MS);
 	v->nop_timeout_ms = or_default(conf->nop_timeout_ms, NOP_MS);
 	v->nsessions = metrics_gauge("iscsi_sessions", NULL, "initiators logged in to volumes");
-	v->rx_bytes = metrics_counter("iscsi_received_bytes_total", NULL, "bytes from initiators");
-	v->tx_bytes = metrics_counter("iscsi_sent_bytes_total", NULL, "bytes to initiators");
 	v->commands = metrics_counter("iscsi_commands_total", NULL, "SCSI commands");
 	v->rejects = metrics_counter("iscsi_rejects_total", NULL, "PDUs answered with Reject");
 }
@@ -108,8 +85,10 @@ open_service(struct iscsi_server *s, const struct iscsi_server_conf *conf)
 static int
 open_stream(struct iscsi_server *s, const struct iscsi_server_conf *conf)
 {
-	static const struct stream_ops ops = {
-	    .open = on_open, .drain = on_drain, .close_all = on_close_all, .sweep = on_sweep};
+	static const struct stream_ops ops = {.open = iscsi_conn_open,
+	    .drain = stream_conns_drain,
+	    .close_all = stream_conns_close_all,
+	    .sweep = stream_conns_sweep};
 	struct stream_conf stream = {.name = "iscsi",
 	    .log = "iscsi.server",
 	    .ops = &ops,

@@ -95,7 +95,7 @@ login_new(struct iscsi_conn *c)
 	l->refs = 1;
 	l->conn = c;
 	iscsi_params_init(&l->params);
-	l->waiter.loop = c->worker->stream.loop;
+	l->waiter.loop = c->worker->stream.worker.loop;
 	l->waiter.task.fn = on_woken;
 	l->work.fn = load;
 	l->loaded_task.fn = on_loaded;
@@ -121,11 +121,11 @@ refuse(struct iscsi_login *l, enum iscsi_login_status status)
 	struct iscsi_sn sn = login_sn(l);
 	uint8_t *b = iscsi_tx_begin(c, 0);
 
-	log_warn("iscsi.login", "refused", "peer=%s initiator=%s target=%s status=%04x", c->name,
-	    l->initiator, l->target_name, (unsigned int)status);
+	log_warn("iscsi.login", "refused", "peer=%s initiator=%s target=%s status=%04x",
+	    c->stream.name, l->initiator, l->target_name, (unsigned int)status);
 	iscsi_put_login_response(b, &l->pdu, l->tsih, false, false, status, 0, &sn);
 	iscsi_tx_end(c, b, 0);
-	iscsi_conn_close_sent(c);
+	stream_conn_end(&c->stream);
 }
 
 /* The next piece of the answer; before login is over a PDU has at most 8,192 bytes. */
@@ -484,7 +484,7 @@ start(struct iscsi_login *l)
 
 	s->target = l->target;
 	l->target = NULL;
-	if (l->conn != NULL && !l->conn->worker->stream.draining &&
+	if (l->conn != NULL && !l->conn->worker->stream.worker.draining &&
 	    (s->is_discovery || s->target != NULL)) {
 		s->conn = l->conn;
 		err = iscsi_session_start(s, s->target);

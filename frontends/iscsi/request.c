@@ -53,14 +53,14 @@ iscsi_session_take_sn(struct iscsi_session *s, const struct iscsi_pdu *pdu)
 	}
 	if (ahead < 0 || (int32_t)(pdu->cmd_sn - sn.max_cmd_sn) > 0) {
 		log_warn("iscsi.session", "outside-window", "peer=%s cmdsn=%u exp=%u max=%u",
-		    s->conn->name, pdu->cmd_sn, sn.exp_cmd_sn, sn.max_cmd_sn);
+		    s->conn->stream.name, pdu->cmd_sn, sn.exp_cmd_sn, sn.max_cmd_sn);
 		return CMD_SN_IGNORE; /* 4.2.2.1: silently */
 	}
 	/* One connection, in order: what is missing will never come. */
-	log_warn("iscsi.session", "hole", "peer=%s cmdsn=%u exp=%u next=\"closed\"", s->conn->name,
-	    pdu->cmd_sn, sn.exp_cmd_sn);
+	log_warn("iscsi.session", "hole", "peer=%s cmdsn=%u exp=%u next=\"closed\"",
+	    s->conn->stream.name, pdu->cmd_sn, sn.exp_cmd_sn);
 	iscsi_conn_reject(s->conn, ISCSI_REJECT_PROTOCOL);
-	iscsi_conn_close_sent(s->conn);
+	stream_conn_end(&s->conn->stream);
 	return CMD_SN_ERROR;
 }
 

@@ -62,12 +62,13 @@ iscsi_cmd_answer(struct iscsi_cmd *cmd)
 		cmd->is_counted = false;
 		cmd->session->ncounted--;
 	}
-	if (c == NULL || c->is_broken) {
+	if (c == NULL || c->stream.is_broken) {
 		/* nobody to tell */
 	} else if (cmd->sent > 0) {
+		/* its start has promised what there must be */
 		if (is_silent || t->status != SCSI_GOOD || t->in_len != t->in_cap ||
 		    t->in_full != t->want_in)
-			iscsi_tx_break(c); /* its start has promised more than there is */
+			stream_conn_break(&c->stream);
 		else
 			iscsi_datain_queue(cmd, true);
 	} else if (!is_silent) {

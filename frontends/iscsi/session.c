@@ -42,7 +42,7 @@ iscsi_session_new(
 	if (volume != NULL)
 		cw_volume_get(volume);
 	s->signal_task.fn = on_signal;
-	stream_worker_hold(&s->worker->stream);
+	stream_worker_hold(&s->worker->stream.worker);
 	return s;
 }
 
@@ -83,11 +83,11 @@ iscsi_session_start(struct iscsi_session *s, struct scsi_target *target)
 	/* RFC 7143 4.4.1: SCSI port name of an initiator */
 	snprintf(port, sizeof(port), "%s,i,0x%02x%02x%02x%02x%02x%02x", s->initiator, i[0], i[1],
 	    i[2], i[3], i[4], i[5]);
-	s->nexus = scsi_nexus_new(target, port, ISCSI_PORTAL_GROUP, s->worker->stream.loop);
+	s->nexus = scsi_nexus_new(target, port, ISCSI_PORTAL_GROUP, s->worker->stream.worker.loop);
 	s->reg.initiator = s->initiator;
 	s->reg.end = on_end;
 	s->reg.changed = on_changed;
-	snprintf(s->reg.peer, sizeof(s->reg.peer), "%s", s->conn->name);
+	snprintf(s->reg.peer, sizeof(s->reg.peer), "%s", s->conn->stream.name);
 	err = cw_target_session_add(s->volume, &s->reg);
 	if (err < 0)
 		return err;
@@ -95,7 +95,7 @@ iscsi_session_start(struct iscsi_session *s, struct scsi_target *target)
 	s->state = SESSION_LOGGED_IN;
 	metric_add(s->worker->service->nsessions, 1);
 	log_info("iscsi.session", "logged-in", "initiator=%s target=%s peer=%s", s->initiator,
-	    s->target_name, s->conn->name);
+	    s->target_name, s->conn->stream.name);
 	return 0;
 }
 
@@ -141,7 +141,7 @@ finish(struct iscsi_session *s)
 	if (atomic_load(&s->signal_pending))
 		return; /* the last signal there can be: on_signal comes here again */
 	free(s);
-	stream_worker_release(&w->stream);
+	stream_worker_release(&w->stream.worker);
 }
 
 static void
@@ -210,7 +210,7 @@ answer_logout(struct iscsi_session *s)
 	b = iscsi_tx_begin(c, 0);
 	iscsi_put_logout_response(b, s->logout_itt, ISCSI_LOGOUT_OK, &sn);
 	iscsi_tx_end(c, b, 0);
-	iscsi_conn_close_sent(c);
+	stream_conn_end(&c->stream);
 }
 
 void
@@ -244,7 +244,7 @@ iscsi_session_lost(struct iscsi_conn *c)
 		return;
 	if (!s->is_discovery)
 		log_info("iscsi.session", "ended", "initiator=%s target=%s peer=%s commands=%u",
-		    s->initiator, s->target_name, c->name, s->ncmds);
+		    s->initiator, s->target_name, c->stream.name, s->ncmds);
 	iscsi_session_end(s);
 }
 
@@ -254,7 +254,7 @@ void
 iscsi_session_signal(struct iscsi_session *s)
 {
 	if (!atomic_exchange(&s->signal_pending, true))
-		loop_post(s->worker->stream.loop, &s->signal_task);
+		loop_post(s->worker->stream.worker.loop, &s->signal_task);
 }
 
 void
@@ -290,7 +290,7 @@ on_signal(struct loop_task *t)
 	if (atomic_exchange(&s->has_changed, false) && s->nexus != NULL)
 		scsi_nexus_changed(s->nexus);
 	if (atomic_load(&s->wants_close) && s->conn != NULL && s->state == SESSION_LOGGED_IN)
-		iscsi_conn_close(s->conn, "another session takes its place");
+		stream_conn_close(&s->conn->stream, "another session takes its place");
 	else if (atomic_exchange(&s->wants_logout, false))
 		iscsi_session_want_logout(s);
 }

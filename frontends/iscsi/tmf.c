@@ -55,7 +55,7 @@ on_tmf_done(void *arg, enum scsi_tmf_result r)
 		if (f->function == ISCSI_TMF_TARGET_COLD_RESET && r == SCSI_TMF_COMPLETE) {
 			/* 11.5.1: the target terminates all of its connections */
 			iscsi_sessions_drop_target(s->worker->service->sessions, s->target_name, s);
-			iscsi_conn_close_sent(s->conn);
+			stream_conn_end(&s->conn->stream);
 		}
 	}
 	free(f);

@@ -84,30 +84,6 @@ on_call(struct rpc_req *req)
 
 /* --- open --------------------------------------------------------------------------------------- */
 
-static int
-on_open(struct stream_worker *w, int fd, const union inet_addr *peer, unsigned int tag)
-{
-	return rpc_conn_new(container_of(w, struct rpc_worker, stream), fd, peer, tag);
-}
-
-static void
-on_drain(struct stream_worker *w)
-{
-	rpc_worker_drain(container_of(w, struct rpc_worker, stream));
-}
-
-static void
-on_close_all(struct stream_worker *w)
-{
-	rpc_worker_close_all(container_of(w, struct rpc_worker, stream));
-}
-
-static void
-on_sweep(struct stream_worker *w)
-{
-	rpc_worker_sweep(container_of(w, struct rpc_worker, stream));
-}
-
 static void
 open_workers(struct nfs_server *s)
 {
@@ -118,13 +94,11 @@ open_workers(struct nfs_server *s)
 	struct stream_worker *w;
 
 	for (unsigned int i = 0; (w = stream_server_worker(s->stream, i)) != NULL; i++) {
-		struct rpc_worker *rpc = container_of(w, struct rpc_worker, stream);
+		struct rpc_worker *rpc = container_of(w, struct rpc_worker, stream.worker);
 
 		rpc->service = &s->service.rpc;
-		rpc->pool.in_use_bytes = &s->buffer_bytes;
-		rpc->rx_bytes = rx_bytes;
-		rpc->tx_bytes = tx_bytes;
-		list_init(&rpc->conns);
+		stream_conns_init(
+		    &rpc->stream, &rpc_conn_ops, &s->buffer_bytes, rx_bytes, tx_bytes);
 	}
 }
 
@@ -135,7 +109,7 @@ server_free(struct nfs_server *s)
 
 	for (unsigned int i = 0;
 	     s->stream != NULL && (w = stream_server_worker(s->stream, i)) != NULL; i++)
-		rpc_worker_free(container_of(w, struct rpc_worker, stream));
+		rpc_worker_free(container_of(w, struct rpc_worker, stream.worker));
 	stream_server_free(s->stream);
 	rpcbind_free(s->rpcbind);
 	drc_free(s->service.drc);
@@ -146,8 +120,10 @@ server_free(struct nfs_server *s)
 int
 nfs_server_open(const struct nfs_server_conf *conf, struct nfs_server **out)
 {
-	static const struct stream_ops ops = {
-	    .open = on_open, .drain = on_drain, .close_all = on_close_all, .sweep = on_sweep};
+	static const struct stream_ops ops = {.open = rpc_conn_open,
+	    .drain = stream_conns_drain,
+	    .close_all = stream_conns_close_all,
+	    .sweep = stream_conns_sweep};
 	const struct stream_conf stream = {.name = "nfs",
 	    .log = "nfs.server",
 	    .ops = &ops,

@@ -1,83 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rpc_conn.c - sockets to calls to sockets.
+ * rpc_conn.c - what is RPC's of a connection: bytes to calls, limits, what is late.
  *
  * One wake-up: receive once, take every complete record, answer what can be answered at once into
  * one reply buffer, and when the loop's other events are done send all of it with one system call.
  * Big replies do not wait: 256 KiB queued are sent at once, so that a stream of 1 MiB READs runs
  * through the same megabyte of memory again and again.
- *
- * The socket is watched edge-triggered for both directions, so that no system call changes the
- * interest; `is_readable` remembers what an edge told until a short receive clears it.
- *
- * A connection lives as long as something refers to it: its open socket, each call, each task.
  */
 #include "frontends/nfs/rpc_conn_int.h"
 
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "gateway/base/clock.h"
 #include "gateway/base/log.h"
 #include "gateway/base/strbuf.h"
 
-#define ROUNDS_PER_WAKEUP 16
 #define HALF_RECORD_NS (60ull * 1000000000)
 
 static _Atomic uint64_t next_id = 1;
 
-void
-conn_unref(struct rpc_conn *c)
+static struct rpc_conn *
+conn_of(const struct stream_conn *s)
 {
-	struct rpc_worker *w = c->worker;
-
-	if (--c->refs > 0)
-		return;
-	CW_ASSERT(c->fd.fd < 0 && c->nreqs == 0);
-	stream_tx_free(&c->tx);
-	stream_buf_put(&w->pool, c->rx);
-	list_del(&c->link);
-	free(c);
-	stream_worker_gone(&w->stream);
+	return container_of(s, struct rpc_conn, stream);
 }
 
-void
-rpc_conn_close(struct rpc_conn *c, const char *why)
+static bool
+may_take(const struct stream_conn *s)
 {
-	if (c->fd.fd < 0)
-		return;
-	log_debug("nfs.conn", "closed", "peer=%s why=\"%s\"", c->name, why);
-	loop_del(c->worker->stream.loop, &c->fd);
-	close(c->fd.fd);
-	c->fd.fd = -1;
-	conn_unref(c);
-}
-
-bool
-conn_may_take(const struct rpc_conn *c)
-{
+	const struct rpc_conn *c = conn_of(s);
 	size_t all;
 
-	if (!conn_is_open(c) || c->is_draining || c->nreqs >= RPC_CALLS_MAX ||
-	    c->tx.queued_bytes >= RPC_TX_QUEUED_MAX || c->reserved_bytes >= RPC_RESERVED_MAX ||
+	if (c->nreqs >= RPC_CALLS_MAX || c->reserved_bytes >= RPC_RESERVED_MAX ||
 	    c->pinned_bytes >= RPC_PINNED_MAX)
 		return false;
-	all = atomic_load_explicit(c->worker->pool.in_use_bytes, memory_order_relaxed);
+	all = atomic_load_explicit(s->conns->pool.in_use_bytes, memory_order_relaxed);
 	/* one that waits for nothing always goes on, else all could wait for each other */
-	return all < RPC_BUFFERS_MAX || (c->nreqs == 0 && c->tx.queued_bytes == 0);
-}
-
-void
-conn_schedule_run(struct rpc_conn *c)
-{
-	if (c->run_pending || !conn_is_open(c))
-		return;
-	c->run_pending = true;
-	c->refs++;
-	loop_post(c->worker->stream.loop, &c->run_task);
+	return all < RPC_BUFFERS_MAX || (c->nreqs == 0 && s->tx.queued_bytes == 0);
 }
 
 /* --- receiving ---------------------------------------------------------------------------------- */
@@ -89,11 +50,11 @@ take_record(struct rpc_conn *c, const uint8_t *data, size_t len)
 
 	req->record = data;
 	req->record_len = (uint32_t)len;
-	req->start_ns = c->last_rx_ns;
+	req->start_ns = c->stream.last_rx_ns;
 	be_reader_init(&req->args, data, len);
 	if (rpc_decode_call(&req->args, &req->h) < 0) {
-		log_warn("nfs.conn", "malformed", "peer=%s what=\"RPC header\"", c->name);
-		rpc_conn_close(c, "malformed RPC header");
+		log_warn("nfs.conn", "malformed", "peer=%s what=\"RPC header\"", c->stream.name);
+		stream_conn_close(&c->stream, "malformed RPC header");
 		rpc_req_drop(req);
 		return;
 	}
@@ -108,224 +69,111 @@ take_record(struct rpc_conn *c, const uint8_t *data, size_t len)
 	c->worker->service->call(req);
 }
 
-/* Take every complete record. */
-static void
-take_records(struct rpc_conn *c)
+static bool
+take(struct stream_conn *s)
 {
-	while (c->rx != NULL && conn_may_take(c)) {
-		uint8_t *start = c->rx->data + c->rx_start;
+	struct rpc_conn *c = conn_of(s);
+	uint8_t *start;
 
-		switch (rpc_record_next(&c->record, start, c->rx->len - c->rx_start, &c->need)) {
-		case RPC_RECORD_NEED:
-			if (c->need > STREAM_BUF_SMALL)
-				c->wants_big = true;
-			return;
-		case RPC_RECORD_BAD:
-			log_warn("nfs.conn", "malformed", "peer=%s what=\"record mark\"", c->name);
-			rpc_conn_close(c, "malformed record");
-			return;
-		case RPC_RECORD_READY:
-			take_record(c, start + 4, c->record.len);
-			c->rx_start += (uint32_t)c->record.raw;
-			memset(&c->record, 0, sizeof(c->record));
-			c->need = 4;
-			break;
-		}
+	if (s->rx == NULL)
+		return false;
+	start = s->rx->data + s->rx_start;
+	switch (rpc_record_next(&c->record, start, s->rx->len - s->rx_start, &s->need)) {
+	case RPC_RECORD_NEED:
+		if (s->need > STREAM_BUF_SMALL)
+			c->wants_big = true;
+		return false;
+	case RPC_RECORD_BAD:
+		log_warn("nfs.conn", "malformed", "peer=%s what=\"record mark\"", s->name);
+		stream_conn_close(s, "malformed record");
+		return false;
+	case RPC_RECORD_READY:
+		break;
 	}
+	take_record(c, start + 4, c->record.len);
+	s->rx_start += (uint32_t)c->record.raw;
+	memset(&c->record, 0, sizeof(c->record));
+	s->need = 4;
+	if (s->rx_start == s->rx->len && s->rx->cap == STREAM_BUF_BIG &&
+	    s->rx_start < STREAM_BUF_SMALL)
+		c->wants_big = false;
+	return true;
 }
 
 static void
-receive(struct rpc_conn *c)
+receive(struct stream_conn *s)
 {
 	size_t room;
 	ssize_t n;
 
-	stream_buf_room(
-	    &c->worker->pool, &c->rx, &c->rx_start, c->need, c->wants_big ? STREAM_BUF_BIG : 0);
-	room = c->rx->cap - c->rx->len;
-	n = recv(c->fd.fd, c->rx->data + c->rx->len, room, MSG_DONTWAIT);
-	if (n > 0) {
-		c->last_rx_ns = clock_mono_ns();
-		c->rx->len += (uint32_t)n;
-		metric_add(c->worker->rx_bytes, n);
-		if ((size_t)n < room && !c->at_eof)
-			c->is_readable = false; /* the next edge tells */
-		return;
-	}
-	if (n < 0 && errno == EINTR)
-		return;
-	c->is_readable = false;
-	if (n == 0) {
-		/* it may still wait for replies: a half-closed connection is served to its end */
-		c->is_draining = true;
-		conn_after_progress(c);
-	} else if (errno != EAGAIN) {
-		rpc_conn_close(c, strerror(errno));
-	}
-}
-
-/* Give back or rewind the receive buffer when nothing of it is wanted any more. */
-static void
-rest_rx(struct rpc_conn *c)
-{
-	if (c->rx == NULL || c->rx_start < c->rx->len)
-		return;
-	if (c->rx->cap == STREAM_BUF_BIG && c->rx->len < STREAM_BUF_SMALL)
-		c->wants_big = false;
-	stream_buf_put(&c->worker->pool, c->rx);
-	c->rx = NULL;
-	c->rx_start = 0;
-}
-
-static void
-run(struct rpc_conn *c)
-{
-	c->refs++;
-	c->is_stalled = false;
-	for (int i = 0; i < ROUNDS_PER_WAKEUP; i++) {
-		take_records(c);
-		rest_rx(c);
-		if (!conn_may_take(c) || !c->is_readable)
-			break;
-		receive(c);
-	}
-	if (conn_is_open(c)) {
-		take_records(c);
-		rest_rx(c);
-	}
-	if (!conn_may_take(c))
-		c->is_stalled = true;
-	else if (c->is_readable)
-		conn_schedule_run(c); /* others have their turn first */
-	conn_unref(c);
-}
-
-static void
-on_run_task(struct loop_task *t)
-{
-	struct rpc_conn *c = container_of(t, struct rpc_conn, run_task);
-
-	c->run_pending = false;
-	if (conn_is_open(c))
-		run(c);
-	conn_unref(c);
-}
-
-static void
-on_event(struct loop_fd *f, uint32_t events)
-{
-	struct rpc_conn *c = container_of(f, struct rpc_conn, fd);
-
-	if (events & (EPOLLERR | EPOLLHUP)) {
-		rpc_conn_close(c, "connection lost");
-		return;
-	}
-	c->refs++;
-	if (events & EPOLLRDHUP)
-		c->at_eof = true;
-	if (events & (EPOLLIN | EPOLLRDHUP))
-		c->is_readable = true;
-	if ((events & EPOLLOUT) && c->tx.queued_bytes > 0) {
-		conn_flush(c);
-		conn_after_progress(c);
-	}
-	if (conn_is_open(c) && c->is_readable)
-		run(c);
-	conn_unref(c);
+	stream_buf_room(&s->conns->pool, &s->rx, &s->rx_start, s->need,
+	    conn_of(s)->wants_big ? STREAM_BUF_BIG : 0);
+	room = s->rx->cap - s->rx->len;
+	n = recv(s->fd.fd, s->rx->data + s->rx->len, room, MSG_DONTWAIT);
+	if (stream_conn_received(s, n, room))
+		s->rx->len += (uint32_t)n;
+	else if (n == 0)
+		stream_conn_end(s); /* a half-closed connection is served to its end */
 }
 
 /* --- life --------------------------------------------------------------------------------------- */
 
 static void
-set_socket_options(int fd)
+sent_all(struct stream_conn *s)
 {
-	static const struct {
-		int level, name, value;
-	} options[] = {
-	    {IPPROTO_TCP, TCP_NODELAY, 1},
-	    {SOL_SOCKET, SO_KEEPALIVE, 1},
-	    {IPPROTO_TCP, TCP_KEEPIDLE, 60},
-	    {IPPROTO_TCP, TCP_KEEPINTVL, 15},
-	    {IPPROTO_TCP, TCP_USER_TIMEOUT, 300000},
-	};
-
-	/* each is a refinement: a socket that refuses one still serves */
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		(void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
-		    sizeof(options[i].value));
+	if (conn_of(s)->nreqs == 0)
+		stream_conn_close(s, "all is answered");
 }
 
+static void
+sweep(struct stream_conn *s, uint64_t now)
+{
+	if (s->rx != NULL && !s->is_stalled && now - s->last_rx_ns > HALF_RECORD_NS) {
+		log_warn("nfs.conn", "half-record", "peer=%s bytes=%u", s->name,
+		    s->rx->len - s->rx_start);
+		stream_conn_close(s, "half a record for too long");
+	}
+}
+
+static void
+conn_free(struct stream_conn *s)
+{
+	CW_ASSERT(conn_of(s)->nreqs == 0);
+	free(conn_of(s));
+}
+
+const struct stream_conn_ops rpc_conn_ops = {.log = "nfs.conn",
+    .user_timeout_ms = 300000,
+    .may_take = may_take,
+    .take = take,
+    .receive = receive,
+    .sent_all = sent_all,
+    .drain = stream_conn_end,
+    .sweep = sweep,
+    .free = conn_free};
+
 int
-rpc_conn_new(struct rpc_worker *w, int fd, const union inet_addr *peer, unsigned int tag)
+rpc_conn_open(struct stream_worker *w, int fd, const union inet_addr *peer, unsigned int tag)
 {
 	struct rpc_conn *c = xcalloc(1, sizeof(*c));
 	int err;
 
-	c->worker = w;
-	c->tx.pool = &w->pool;
-	c->tx.bytes = w->tx_bytes;
+	c->worker = container_of(w, struct rpc_worker, stream.worker);
 	c->tag = tag;
 	c->id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed);
-	c->peer = *peer;
-	c->refs = 1;
-	c->need = 4;
-	c->fd.fd = fd;
-	c->fd.cb = on_event;
-	c->flush_task.fn = conn_on_flush_task;
-	c->run_task.fn = on_run_task;
-	c->last_rx_ns = clock_mono_ns();
-	inet_text(&c->peer, c->name, sizeof(c->name));
-	set_socket_options(fd);
-	err = loop_add(w->stream.loop, &c->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	c->stream.need = 4;
+	err = stream_conn_open(&c->stream, &c->worker->stream, fd, peer);
 	if (err < 0) {
 		close(fd);
 		free(c);
-		return err;
 	}
-	list_add_tail(&w->conns, &c->link);
-	log_debug("nfs.conn", "opened", "peer=%s", c->name);
-	return 0;
+	return err;
 }
 
 void
-rpc_worker_drain(struct rpc_worker *w)
+rpc_conn_close(struct rpc_conn *c, const char *why)
 {
-	struct list *pos, *tmp;
-
-	list_for_each_safe(pos, tmp, &w->conns)
-	{
-		struct rpc_conn *c = container_of(pos, struct rpc_conn, link);
-
-		c->is_draining = true;
-		conn_after_progress(c);
-	}
-}
-
-void
-rpc_worker_close_all(struct rpc_worker *w)
-{
-	struct list *pos, *tmp;
-
-	list_for_each_safe(pos, tmp, &w->conns)
-	    rpc_conn_close(container_of(pos, struct rpc_conn, link), "server stops");
-}
-
-void
-rpc_worker_sweep(struct rpc_worker *w)
-{
-	uint64_t now = clock_mono_ns();
-	struct list *pos, *tmp;
-
-	list_for_each_safe(pos, tmp, &w->conns)
-	{
-		struct rpc_conn *c = container_of(pos, struct rpc_conn, link);
-
-		if (c->rx != NULL && !c->is_stalled && now - c->last_rx_ns > HALF_RECORD_NS) {
-			log_warn("nfs.conn", "half-record", "peer=%s bytes=%u", c->name,
-			    c->rx->len - c->rx_start);
-			rpc_conn_close(c, "half a record for too long");
-		}
-	}
+	stream_conn_close(&c->stream, why);
 }
 
 void
@@ -337,19 +185,19 @@ rpc_worker_free(struct rpc_worker *w)
 		free(w->free_reqs);
 		w->free_reqs = next;
 	}
-	stream_buf_pool_free(&w->pool);
+	stream_conns_free(&w->stream);
 }
 
 const union inet_addr *
 rpc_conn_peer(const struct rpc_conn *c)
 {
-	return &c->peer;
+	return &c->stream.peer;
 }
 
 const char *
 rpc_conn_name(const struct rpc_conn *c)
 {
-	return c->name;
+	return c->stream.name;
 }
 
 uint64_t
@@ -373,5 +221,5 @@ rpc_conn_service(const struct rpc_conn *c)
 struct loop *
 rpc_conn_loop(const struct rpc_conn *c)
 {
-	return c->worker->stream.loop;
+	return c->worker->stream.worker.loop;
 }

@@ -16,11 +16,9 @@
 
 #include "frontends/nfs/rpc_msg.h"
 #include "frontends/nfs/rpc_record.h"
-#include "gateway/base/stream_server.h"
-#include "gateway/base/stream_tx.h"
+#include "gateway/base/stream_conn.h"
 
 #define RPC_CALLS_MAX 256u
-#define RPC_TX_QUEUED_MAX (1024u * 1024)
 #define RPC_RESERVED_MAX (16u * 1024 * 1024)
 #define RPC_PINNED_MAX (16u * 1024 * 1024)
 #define RPC_BUFFERS_MAX (512ul * 1024 * 1024) /* of the whole server */
@@ -51,26 +49,19 @@ struct rpc_service {
 
 /* What the connections of one loop share. */
 struct rpc_worker {
-	struct stream_worker stream; /* first */
+	struct stream_conns stream; /* first; its ops are rpc_conn_ops */
 	const struct rpc_service *service;
-	struct stream_buf_pool pool;
 	struct rpc_req *free_reqs;
 	unsigned int nfree_reqs;
-	struct list conns;
-	struct metric *rx_bytes, *tx_bytes;
 };
 
-/* rpc_conn_new - serve fd; see struct stream_ops, open. tag is the service's (which port it came by) */
-int rpc_conn_new(
-    struct rpc_worker *w, int fd, const union inet_addr *peer, unsigned int tag) CW_MUST_CHECK;
+extern const struct stream_conn_ops rpc_conn_ops;
+
+/* rpc_conn_open - serve fd; see struct stream_ops. tag is the service's (which port it came by) */
+int rpc_conn_open(
+    struct stream_worker *w, int fd, const union inet_addr *peer, unsigned int tag) CW_MUST_CHECK;
 /* rpc_conn_close - at once; calls in flight end in silence. loop */
 void rpc_conn_close(struct rpc_conn *c, const char *why);
-/* rpc_worker_drain - read no more, close each connection when its calls are answered. loop */
-void rpc_worker_drain(struct rpc_worker *w);
-/* rpc_worker_close_all - close every connection now. loop */
-void rpc_worker_close_all(struct rpc_worker *w);
-/* rpc_worker_sweep - close those that keep half a record for a minute. loop, every few seconds */
-void rpc_worker_sweep(struct rpc_worker *w);
 /* rpc_worker_free - free pools; no connection may be left. */
 void rpc_worker_free(struct rpc_worker *w);
 

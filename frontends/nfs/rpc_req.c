@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rpc_req.c - calls in flight and the way of their replies to the socket.
+ * rpc_req.c - calls in flight and their replies.
  *
  * Replies are put one behind the other into the send buffer (stream_tx.h).  A reply that somebody else
  * fills (READ, READDIR) reserves its place first.
@@ -14,57 +14,6 @@
 #include "gateway/base/strbuf.h"
 
 #define KEEP_REQS 512
-
-/* --- sending ------------------------------------------------------------------------------------ */
-
-void
-conn_after_progress(struct rpc_conn *c)
-{
-	if (c->is_stalled && conn_may_take(c))
-		conn_schedule_run(c);
-	if (c->is_draining && c->nreqs == 0 && c->tx.queued_bytes == 0)
-		rpc_conn_close(c, "all is answered");
-}
-
-void
-conn_flush(struct rpc_conn *c)
-{
-	int err = conn_is_open(c) ? stream_tx_send(&c->tx, c->fd.fd) : 0;
-
-	if (err < 0)
-		rpc_conn_close(c, err_str(err));
-}
-
-void
-conn_on_flush_task(struct loop_task *t)
-{
-	struct rpc_conn *c = container_of(t, struct rpc_conn, flush_task);
-
-	c->flush_pending = false;
-	conn_flush(c);
-	conn_after_progress(c);
-	stream_tx_rest(&c->tx);
-	conn_unref(c);
-}
-
-static void
-schedule_flush(struct rpc_conn *c)
-{
-	if (c->flush_pending)
-		return;
-	c->flush_pending = true;
-	c->refs++;
-	loop_defer(c->worker->stream.loop, &c->flush_task);
-}
-
-static void
-queue_segment(struct rpc_conn *c, struct stream_buf *buf, uint32_t off, uint32_t len)
-{
-	stream_tx_queue(&c->tx, buf, off, len);
-	if (c->tx.queued_bytes >= STREAM_TX_FLUSH_AT)
-		conn_flush(c);
-	schedule_flush(c);
-}
 
 /* --- calls -------------------------------------------------------------------------------------- */
 
@@ -82,7 +31,7 @@ rpc_req_new(struct rpc_conn *c)
 	}
 	memset(req, 0, sizeof(*req));
 	req->conn = c;
-	c->refs++;
+	stream_conn_ref(&c->stream);
 	c->nreqs++;
 	return req;
 }
@@ -95,11 +44,11 @@ req_end(struct rpc_req *req)
 
 	if (req->pin != NULL) {
 		c->pinned_bytes -= req->record_len;
-		stream_buf_put(&w->pool, req->pin);
+		stream_buf_put(&w->stream.pool, req->pin);
 	}
 	if (req->region != NULL) {
 		c->reserved_bytes -= req->region_len;
-		stream_buf_put(&w->pool, req->region);
+		stream_buf_put(&w->stream.pool, req->region);
 	}
 	c->nreqs--;
 	if (w->nfree_reqs < KEEP_REQS) {
@@ -109,8 +58,8 @@ req_end(struct rpc_req *req)
 	} else {
 		free(req);
 	}
-	conn_after_progress(c);
-	conn_unref(c);
+	stream_conn_progress(&c->stream);
+	stream_conn_unref(&c->stream);
 }
 
 void
@@ -118,8 +67,8 @@ rpc_req_pin(struct rpc_req *req)
 {
 	struct rpc_conn *c = req->conn;
 
-	CW_ASSERT(req->pin == NULL && c->rx != NULL);
-	req->pin = c->rx;
+	CW_ASSERT(req->pin == NULL && c->stream.rx != NULL);
+	req->pin = c->stream.rx;
 	req->pin->refs++;
 	c->pinned_bytes += req->record_len;
 }
@@ -131,9 +80,9 @@ rpc_req_reserve(struct rpc_req *req, uint32_t len)
 
 	CW_ASSERT(req->region == NULL);
 	len = (len + 3) & ~3u;
-	req->region_off = stream_tx_room(&c->tx, len);
+	req->region_off = stream_tx_room(&c->stream.tx, len);
 	req->region_len = len;
-	req->region = c->tx.buf;
+	req->region = c->stream.tx.buf;
 	req->region->refs++;
 	req->region->len += len;
 	c->reserved_bytes += len;
@@ -159,9 +108,10 @@ rpc_reply_region(struct rpc_req *req, uint32_t off, uint32_t len)
 	be_store_u32(req->region->data + at, 0x80000000u | len);
 	trim_region(req, off + len);
 	if (req->sent == len + 4)
-		schedule_flush(req->conn); /* there the buffer is given back */
-	else if (conn_is_open(req->conn))
-		queue_segment(req->conn, req->region, at + req->sent, len + 4 - req->sent);
+		stream_conn_flush_later(&req->conn->stream); /* there the buffer is given back */
+	else
+		stream_conn_queue(
+		    &req->conn->stream, req->region, at + req->sent, len + 4 - req->sent);
 	req_end(req);
 }
 
@@ -175,19 +125,17 @@ rpc_req_send(struct rpc_req *req, uint32_t off, uint32_t headers, const struct i
 	ssize_t sent;
 
 	CW_ASSERT(off >= 4 && off + headers + body <= req->region_len && n < STREAM_TX_IOVS);
-	if (c->tx.queued_bytes > 0)
-		conn_flush(c);
-	if (!conn_is_open(c) || c->tx.queued_bytes > 0)
+	if (!stream_conn_has_sent(&c->stream))
 		return 0;
 	be_store_u32(record, 0x80000000u | (headers + body));
 	all[0] = (struct iovec){record, headers + 4};
 	memcpy(all + 1, iov, n * sizeof(*iov));
-	sent = stream_tx_now(&c->tx, c->fd.fd, all, n + 1);
+	sent = stream_tx_now(&c->stream.tx, c->stream.fd.fd, all, n + 1);
 	if (sent <= 0)
 		return 0; /* whatever it is, sending the ordinary way will meet it again, or not */
 	if ((uint32_t)sent <= headers + 4) {
 		/* it does not happen: a socket that takes anything takes pages */
-		rpc_conn_close(c, "took a part of a header");
+		stream_conn_close(&c->stream, "took a part of a header");
 		return 0;
 	}
 	req->sent = (uint32_t)sent;
@@ -201,8 +149,8 @@ rpc_reply_begin(struct rpc_req *req, struct be_writer *w)
 
 	if (req->region != NULL)
 		trim_region(req, 0);
-	off = stream_tx_room(&req->conn->tx, RPC_REPLY_MAX);
-	be_writer_init(w, req->conn->tx.buf->data + off + 4, RPC_REPLY_MAX - 4);
+	off = stream_tx_room(&req->conn->stream.tx, RPC_REPLY_MAX);
+	be_writer_init(w, req->conn->stream.tx.buf->data + off + 4, RPC_REPLY_MAX - 4);
 }
 
 void
@@ -210,13 +158,13 @@ rpc_reply_end(struct rpc_req *req, struct be_writer *w)
 {
 	struct rpc_conn *c = req->conn;
 	uint32_t len = (uint32_t)be_written(w);
-	uint32_t off = c->tx.buf->len;
+	uint32_t off = c->stream.tx.buf->len;
 
-	CW_ASSERT(!w->bad && w->start == c->tx.buf->data + off + 4);
+	CW_ASSERT(!w->bad && w->start == c->stream.tx.buf->data + off + 4);
 	be_store_u32(w->start - 4, 0x80000000u | len);
-	if (conn_is_open(c)) {
-		c->tx.buf->len += len + 4;
-		queue_segment(c, c->tx.buf, off, len + 4);
+	if (stream_conn_is_open(&c->stream)) {
+		c->stream.tx.buf->len += len + 4;
+		stream_conn_queue(&c->stream, c->stream.tx.buf, off, len + 4);
 	}
 	req_end(req);
 }

@@ -6,18 +6,17 @@
  * Paths and queries are taken as sent: the signature is over those bytes.
  */
 #include <microhttpd.h>
-#include <netdb.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "gateway/api/api.h"
 #include "gateway/api/api_int.h"
 #include "gateway/base/clock.h"
+#include "gateway/base/inet.h"
 #include "gateway/base/log.h"
 
 #define THREADS 4
@@ -64,56 +63,16 @@ api_query(const char *query, const char *name)
 	return NULL;
 }
 
-/* Split "address:port" or "[v6]:port" and resolve the address. */
-static int
-resolve(const char *listen, struct addrinfo **out)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-	const char *colon = strrchr(listen, ':');
-	char host[256];
-	size_t n;
-
-	if (colon == NULL)
-		return -EINVAL;
-	n = (size_t)(colon - listen);
-	if (n >= 2 && listen[0] == '[' && listen[n - 1] == ']') {
-		listen++;
-		n -= 2;
-	}
-	if (n >= sizeof(host))
-		return -EINVAL;
-	memcpy(host, listen, n);
-	host[n] = '\0';
-	return getaddrinfo(n > 0 ? host : NULL, colon + 1, &hints, out) == 0 ? 0 : -EADDRNOTAVAIL;
-}
-
-static int
-bind_socket(const char *text)
-{
-	struct addrinfo *ai;
-	int fd, one = 1, r = resolve(text, &ai);
-
-	if (r < 0)
-		return r;
-	fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) {
-		r = -errno;
-	} else if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-		   bind(fd, ai->ai_addr, ai->ai_addrlen) < 0 || listen(fd, 128) < 0) {
-		r = -errno;
-		close(fd);
-	}
-	freeaddrinfo(ai);
-	return r < 0 ? r : fd;
-}
-
 int
 api_server_open(const char *listen, const char *credentials, struct api_server **out)
 {
-	int fd = bind_socket(listen);
+	union inet_addr addr;
 	struct api_server *s;
+	int fd = inet_resolve(listen, &addr);
 
 	*out = NULL;
+	if (fd == 0)
+		fd = inet_listen(&addr);
 	if (fd < 0)
 		return fd;
 	s = xcalloc(1, sizeof(*s));

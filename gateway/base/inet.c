@@ -8,21 +8,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKLOG 128
+#define BACKLOG 512
 
-int
-inet_parse(const char *text, union inet_addr *out)
+static int
+resolve(const char *text, int flags, union inet_addr *out)
 {
 	const struct addrinfo hints = {.ai_family = AF_UNSPEC,
 	    .ai_socktype = SOCK_STREAM,
-	    .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV};
+	    .ai_flags = AI_PASSIVE | AI_NUMERICSERV | flags};
 	const char *colon = strrchr(text, ':');
 	size_t len = colon == NULL ? 0 : (size_t)(colon - text);
 	struct addrinfo *ai;
-	char host[64];
+	char host[256];
 
 	memset(out, 0, sizeof(*out));
-	if (colon == NULL || colon[1] == '\0')
+	if (colon == NULL || colon[1] == '\0' || colon[1 + strspn(colon + 1, "0123456789")] != '\0')
 		return -EINVAL;
 	if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
 		text++;
@@ -33,10 +33,22 @@ inet_parse(const char *text, union inet_addr *out)
 	memcpy(host, text, len);
 	host[len] = '\0';
 	if (getaddrinfo(len == 0 ? NULL : host, colon + 1, &hints, &ai) != 0)
-		return -EINVAL;
+		return -EADDRNOTAVAIL;
 	memcpy(out, ai->ai_addr, ai->ai_addrlen);
 	freeaddrinfo(ai);
 	return 0;
+}
+
+int
+inet_parse(const char *text, union inet_addr *out)
+{
+	return resolve(text, AI_NUMERICHOST, out) < 0 ? -EINVAL : 0;
+}
+
+int
+inet_resolve(const char *text, union inet_addr *out)
+{
+	return resolve(text, 0, out);
 }
 
 void

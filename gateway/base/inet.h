@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* inet.h - IPv4 and IPv6 addresses with a port: as text, as a listening socket. No names are resolved. */
+/* inet.h - IPv4 and IPv6 addresses with a port: as text, as a listening socket. */
 #ifndef CW_BASE_INET_H
 #define CW_BASE_INET_H
 
@@ -19,8 +19,11 @@ union inet_addr {
 };
 
 /* inet_parse - "host:port" or "[v6]:port", both numeric; no host stands for all addresses.
- * result: 0, -EINVAL. ctx: any, as for all here; nothing but inet_listen makes a system call */
+ * result: 0, -EINVAL. ctx: any, as for all here; nothing but inet_resolve and inet_listen makes a system call */
 int inet_parse(const char *text, union inet_addr *out) CW_MUST_CHECK;
+/* inet_resolve - the same, but the host may be a name: its first address.
+ * result: 0, -EINVAL (not host:port), -EADDRNOTAVAIL (no such host). ctx: where it may wait for the network */
+int inet_resolve(const char *text, union inet_addr *out) CW_MUST_CHECK;
 /* inet_text - "10.0.0.1:3260", "[fd00::1]:3260"; an IPv4 address mapped into IPv6 as IPv4.
  * args: out cap bytes, INET_TEXT_MAX is always enough */
 void inet_text(const union inet_addr *a, char *out, size_t cap);

@@ -2,8 +2,6 @@
 /* listener.c - accept loop with pauses. */
 #include "s3/server/listener.h"
 
-#include <netdb.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -15,6 +13,7 @@
 #include <unistd.h>
 
 #include "gateway/base/clock.h"
+#include "gateway/base/inet.h"
 #include "gateway/base/log.h"
 #include "gateway/base/strbuf.h"
 
@@ -23,8 +22,7 @@ struct listener {
 	bool is_shut;	      /* fd was shut down and has to be closed; under lock */
 	int fd;		      /* -1 while refusing; opened and closed by the thread once it runs */
 	int wake_fd;
-	struct sockaddr_storage addr;
-	socklen_t addr_len;
+	union inet_addr addr;
 	pthread_t thread;
 	bool has_thread;
 	atomic_bool is_stopping;
@@ -36,43 +34,10 @@ struct listener {
 static int
 open_socket(struct listener *l)
 {
-	int one = 1, err;
+	int fd = inet_listen(&l->addr);
 
-	l->fd = socket(l->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (l->fd < 0)
-		return -errno;
-	setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	if (bind(l->fd, (struct sockaddr *)&l->addr, l->addr_len) == 0 && listen(l->fd, 512) == 0)
-		return 0;
-	err = -errno;
-	close(l->fd);
-	l->fd = -1;
-	return err;
-}
-
-static int
-resolve(struct listener *l, const char *text)
-{
-	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *res;
-	const char *colon = strrchr(text, ':');
-	char *host;
-	int err;
-
-	if (colon == NULL || colon[1] == '\0' ||
-	    strspn(colon + 1, "0123456789") != strlen(colon + 1))
-		return -EINVAL;
-	if (text[0] == '[' && colon > text + 1 && colon[-1] == ']')
-		host = xstrndup(text + 1, (size_t)(colon - text) - 2);
-	else
-		host = xstrndup(text, (size_t)(colon - text));
-	err = getaddrinfo(host[0] != '\0' ? host : NULL, colon + 1, &hints, &res);
-	free(host);
-	if (err != 0)
-		return -EADDRNOTAVAIL;
-	memcpy(&l->addr, res->ai_addr, res->ai_addrlen);
-	l->addr_len = res->ai_addrlen;
-	freeaddrinfo(res);
-	return 0;
+	l->fd = fd < 0 ? -1 : fd;
+	return fd < 0 ? fd : 0;
 }
 
 int
@@ -80,30 +45,24 @@ listener_open(const char *text, struct listener **out, char *bound, size_t bound
     char *err_text, size_t cap)
 {
 	struct listener *l = xcalloc(1, sizeof *l);
-	char host[64] = "?", port[8] = "?";
 	int err;
 
 	*out = NULL;
 	l->fd = -1;
 	pthread_mutex_init(&l->lock, NULL);
 	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	err = l->wake_fd < 0 ? -errno : resolve(l, text);
+	err = l->wake_fd < 0 ? -errno : inet_resolve(text, &l->addr);
 	if (err == -EINVAL)
 		snprintf(err_text, cap, "--listen wants ADDR:PORT, not \"%s\"", text);
 	if (err == 0)
 		err = open_socket(l);
-	if (err == 0)
-		err =
-		    getsockname(l->fd, (struct sockaddr *)&l->addr, &l->addr_len) == 0 ? 0 : -errno;
 	if (err != 0) {
 		if (err != -EINVAL)
 			snprintf(err_text, cap, "cannot listen on %s: %s", text, err_str(err));
 		listener_close(l);
 		return err;
 	}
-	getnameinfo((struct sockaddr *)&l->addr, l->addr_len, host, sizeof host, port, sizeof port,
-	    NI_NUMERICHOST | NI_NUMERICSERV);
-	snprintf(bound, bound_cap, l->addr.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+	inet_text(&l->addr, bound, bound_cap);
 	*out = l;
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -37,13 +38,38 @@ static void
 what_is_no_address_is_refused(void **state)
 {
 	static const char *const bad[] = {"", ":", "10.0.0.1", "10.0.0.1:", "10.0.0.1:http",
-	    "localhost:80", "10.0.0.256:80", "[::1:80", "::g:80",
-	    "0000000000000000000000000000000000000000000000000000000000000000001:80"};
+	    "localhost:80", "10.0.0.256:80", "[::1:80", "::g:80"};
+	char too_long[300];
 	union inet_addr a;
 
 	(void)state;
+	memset(too_long, '0', sizeof(too_long));
+	memcpy(too_long + sizeof(too_long) - 4, ":80", 4);
+	assert_int_equal(inet_parse(too_long, &a), -EINVAL);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(inet_parse(bad[i], &a), -EINVAL);
+}
+
+static void
+a_name_is_no_address_but_is_resolved(void **state)
+{
+	static const char *const bad[] = {
+	    "", ":", "localhost", "localhost:", "localhost:http", "[::1:80]", "localhost:-1"};
+	union inet_addr a, same;
+
+	(void)state;
+	assert_int_equal(inet_parse("localhost:80", &a), -EINVAL);
+	assert_int_equal(inet_resolve("localhost:80", &a), 0);
+	assert_true(inet_has_host(&a, "127.0.0.1") || inet_has_host(&a, "::1"));
+	assert_int_equal(inet_port(&a), 80);
+	assert_int_equal(inet_resolve("[::1]:443", &a), 0);
+	assert_int_equal(inet_parse("[::1]:443", &same), 0);
+	assert_memory_equal(&a, &same, sizeof(a));
+	assert_int_equal(inet_resolve(":80", &a), 0);
+	assert_true(inet_is_any(&a));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(inet_resolve(bad[i], &a), -EINVAL);
+	assert_int_equal(inet_resolve("10.0.0.256..:80", &a), -EADDRNOTAVAIL);
 }
 
 static void
@@ -104,6 +130,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(addresses_are_read_and_written),
 	    cmocka_unit_test(what_is_no_address_is_refused),
+	    cmocka_unit_test(a_name_is_no_address_but_is_resolved),
 	    cmocka_unit_test(all_addresses_are_told_from_one),
 	    cmocka_unit_test(a_host_is_found_in_its_address_alone),
 	    cmocka_unit_test(a_listener_knows_its_port_and_has_it_alone),
