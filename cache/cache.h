@@ -86,7 +86,8 @@ struct cache_owner_ops {
 	/* hole - does the base object hold nothing from off on, so that it reads as zeros? off is below
 	 * base_limit and block aligned. *end, in and out: the answer, whichever it is, holds for [off, *end);
 	 * it may only become smaller. locked; must not block. NULL: never.
-	 * The answer for a block may change only by cache_seal_done() or while the block is local. */
+	 * The answer for a block may change only by cache_seal_done(), while the block is local, or where its
+	 * bytes are zeros either way. */
 	bool (*hole)(void *owner, void *file_owner, uint64_t off, uint64_t *end);
 	/* verifier_changed - un-synced writes may be lost (failed fsync): NFS write verifier changes. */
 	void (*verifier_changed)(void *owner);
@@ -244,9 +245,12 @@ void cache_when_quiet(struct cache_file *f, void (*fn)(void *arg), void *arg);
 int cache_read(struct cw_io *io) CW_MUST_CHECK;
 int cache_write(struct cw_io *io) CW_MUST_CHECK;
 /* cache_fetch_done - answer of the owner's fetch(). any thread, unlocked
- * args: result 0, a negative errno, or CACHE_FETCH_ONCE: right to be read as long as the owner calls it no
- * hole and no layer has it, but not bytes of the base: nothing is kept */
+ * args: result 0, a negative errno, or
+ *       CACHE_FETCH_ONCE   right to be read as long as the owner calls it no hole and no layer has it, but
+ *                          not bytes of the base: nothing is kept
+ *       CACHE_FETCH_AGAIN  they are not wanted any more: who waits looks again where they are */
 #define CACHE_FETCH_ONCE 1
+#define CACHE_FETCH_AGAIN 2
 void cache_fetch_done(struct cache_fetch *f, int result);
 
 /* --- zeros and holes (zero.c): what volumes need ----------------------------------------------- */

@@ -15,6 +15,7 @@
 #include "cache/buffer.h"
 #include "cache/cache.h"
 #include "cache/index.h"
+#include "cache/slot.h"
 #include "cache/vec.h"
 #include "gateway/base/clock.h"
 #include "gateway/base/log.h"
@@ -135,44 +136,6 @@ slot_off(int32_t slot)
 	return (uint64_t)(uint32_t)slot << CACHE_CHUNK_SHIFT;
 }
 
-/* --- slots (slot.c) --------------------------------------------------------------------------- */
-enum slot_state {
-	SLOT_FREE,     /* nothing in it */
-	SLOT_READY,    /* may be re-used; holds old blocks until punched */
-	SLOT_PUNCHING, /* being punched */
-	SLOT_USED,     /* belongs to a chunk */
-	SLOT_LIMBO,    /* given back, but a durable row may still name it */
-	SLOT_GRAVE,    /* un-named, but a reader is still in it */
-};
-
-struct slot {
-	uint8_t state;
-	bool is_named; /* appeared in a transaction: un-name durably before re-use */
-	bool has_redo; /* redo rows may exist */
-	uint16_t refs; /* I/O in flight */
-};
-
-struct slots {
-	struct slot *v;
-	uint32_t n, cap, cursor;
-	uint64_t *freemap; /* FREE or READY */
-	uint32_t nfree;
-	_Atomic uint32_t nready; /* written locked; the evictor looks without */
-	struct vec ready;	 /* int32_t, may hold slots that were re-used meanwhile */
-};
-int32_t cachei_slot_alloc(struct cache_space *s, int32_t hint);
-void cachei_slot_free(struct cache_space *s, int32_t slot);
-/* cachei_slot_release - the row that un-names it is durable. */
-void cachei_slot_release(struct cache_space *s, int32_t slot);
-void cachei_slot_ref(struct cache_space *s, int32_t slot);
-void cachei_slot_unref(struct cache_space *s, int32_t slot);
-/* cachei_slot_claim - start-up: a row names it. result: 0, -EUCLEAN if taken already */
-int cachei_slot_claim(struct cache_space *s, int32_t slot);
-/* cachei_slot_punch - give back what READY slots hold. unlocked; evictor. result: slots punched */
-unsigned int cachei_slot_punch(struct cache_space *s, unsigned int max);
-void cachei_slots_grow(struct cache_space *s, uint32_t n); /* at least n slots exist */
-void cachei_slots_free(struct slots *sl);
-
 /* --- spaces and the cache ------------------------------------------------------------------- */
 struct chunk_key {
 	uint64_t file_id;
@@ -214,6 +177,8 @@ struct cache_space {
 	struct vec redo; /* struct redo_ref since the last fdatasync */
 	uint64_t redo_bytes;
 	bool redo_stale; /* synced, but clearing the rows failed: clear before all else */
+	uint64_t sync_ns,
+	    sync_seen_ns; /* what an fdatasync takes, and when that was seen. committer */
 	uint64_t lazy_bytes;
 	uint32_t sync_errors; /* failed syncs: a write that was in flight across one is suspect */
 	uint32_t nio;	      /* I/O in flight, parked ones too */
@@ -221,6 +186,7 @@ struct cache_space {
 	pthread_cond_t idle;  /* nio, a chunk's nwriters or npunching went down */
 	unsigned int nidle_waiters;
 	uint32_t npunching;
+	uint64_t nios;	 /* requests begun */
 	bool flush_lazy; /* next commit syncs and names fetched blocks */
 	bool force_sync; /* next commit syncs the data file even if nothing in memory says why */
 	bool is_closing;
@@ -251,6 +217,7 @@ struct cache {
 	_Atomic uint64_t capacity, dirty_max;
 	_Atomic int64_t clean_bytes, dirty_bytes; /* dirty: DIRTY and SEALED */
 	_Atomic int64_t reserved_bytes; /* writes in flight will make so many bytes dirty */
+	_Atomic int32_t nready, nstale; /* slots of all spaces that are not pinned: see slot.c */
 	_Atomic uint64_t hit_bytes, miss_bytes, fetched_bytes, evicted_bytes;
 	_Atomic uint64_t commits, fdatasyncs, redo_bytes, parked_writes;
 	_Atomic int64_t readahead_bytes; /* of fetches ahead of readers: under way, or in buffers */
@@ -275,6 +242,11 @@ struct cache {
 	pthread_cond_t queue_cond;
 	struct list queue;
 	bool evict_stop, evict_kick, evictor_runs;
+	struct { /* the evictor's: punching makes way for I/O */
+		uint64_t nios, busy_ns, next_ns;
+		uint32_t piece; /* slots */
+		int64_t last_id;
+	} punch;
 	pthread_t evictor;
 };
 
@@ -364,7 +336,7 @@ void cachei_waits_tidy(struct cache_file *f);
 void cachei_seal_flip_pending(struct cache_file *f); /* last writer left. locked */
 void cachei_seal_note_write(struct cache_file *f, uint64_t end);
 
-/* --- commit.c, commit_snap.c, redo.c ------------------------------------------------------------ */
+/* --- commit.c, commit_snap.c; redo.h ------------------------------------------------------------ */
 /* cachei_mark_again - the commit failed: try again some time, even if nobody asks. unlocked */
 void cachei_mark_again(struct cache_space *s);
 int cachei_committer_start(struct cache *c);
@@ -380,6 +352,8 @@ struct commit_space { /* one space's part of the group under way */
 	struct index_txn *txn;
 	bool want_sync, did_sync, use_redo, clears_redo;
 	bool is_tidy; /* nobody waits: sync, so that redo rows can be cleared */
+	bool
+	    is_sample; /* the sync writes few blocks and nothing else: its time tells what one costs */
 	int err;
 };
 struct commit_entry {	  /* one chunk as the commit took it */
@@ -399,12 +373,6 @@ void cachei_snap_failed(
 /* cachei_relocate - after a failed sync: copy what is not durable to fresh slots (P6). unlocked; committer
  * result: 0, -EIO, -ENOSPC */
 int cachei_relocate(struct cache_space *s);
-/* cachei_redo_put - read the un-synced blocks of the snapshot back into redo rows. unlocked */
-int cachei_redo_put(struct commit_space *cs);
-/* cachei_redo_replay - start-up: redo rows into the data file, made durable, rows cleared. */
-int cachei_redo_replay(struct cache_space *s);
-void cachei_redo_note(struct commit_space *cs); /* remember which blocks have rows. locked */
-void cachei_redo_forget(struct cache_space *s); /* all rows are cleared. locked */
 void cachei_pend_free(struct pend *p);
 
 /* --- the list of spaces (cache.c) ------------------------------------------------------------- */

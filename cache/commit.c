@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "cache/cache_int.h"
+#include "cache/redo.h"
 
 #define GROUP_SPACES 64
 #define AGAIN_MS 200u /* between attempts that nobody waits for: a disk may be broken for good */
@@ -118,10 +119,14 @@ static bool
 make_durable(struct cache *c, struct commit_space *cs)
 {
 	struct cache_space *s = cs->s;
+	uint64_t began;
 
 	if (cs->want_sync) {
 		CACHE_FAILPOINT("commit-before-sync");
+		began = now_ns();
 		cs->err = c->os->sync(s->file);
+		if (cs->is_sample && cs->err == 0)
+			cachei_redo_sync_took(s, now_ns() - began);
 		c->fdatasyncs++;
 		if (cs->err != 0) {
 			log_err("cache.commit", "sync-failed",
@@ -246,6 +251,8 @@ cachei_committer_start(struct cache *c)
 	int err = pthread_create(&c->committer, NULL, committer_main, c);
 
 	c->committer_runs = err == 0;
+	if (err == 0)
+		(void)pthread_setname_np(c->committer, "cache-commit");
 	return -err;
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cache/cache_int.h"
+#include "cache/redo.h"
 
 /* survey - what waits in the changed chunks. locked */
 static uint64_t
@@ -138,7 +139,7 @@ cachei_snap_take(struct commit_space *cs, uint64_t *redo_bytes)
 {
 	struct cache_space *s = cs->s;
 	uint64_t bytes;
-	bool has_rows;
+	bool has_rows, is_few;
 
 	cache_space_lock(s);
 	s->flush_lazy = s->flush_lazy || cs->is_tidy;
@@ -147,12 +148,13 @@ cachei_snap_take(struct commit_space *cs, uint64_t *redo_bytes)
 	bytes = survey(s, &has_rows);
 	has_rows = has_rows || !index_txn_empty(cs->txn);
 	if (bytes > 0) {
+		is_few = !s->flush_lazy && *redo_bytes + bytes <= REDO_GROUP_MAX;
 		/* with no row to write an fdatasync alone is as cheap as a transaction */
-		cs->use_redo = (has_rows || s->redo_bytes > 0) && !s->flush_lazy &&
-			       *redo_bytes + bytes <= REDO_GROUP_MAX &&
+		cs->use_redo = is_few && (has_rows || s->redo_bytes > 0) &&
 			       s->redo_bytes + bytes <= REDO_TOTAL_MAX &&
-			       index_has_redo_room(s->cache->index);
+			       cachei_redo_pays(s, bytes) && index_has_redo_room(s->cache->index);
 		cs->want_sync = !cs->use_redo;
+		cs->is_sample = cs->want_sync && is_few && s->redo_bytes == 0;
 	} else if (s->flush_lazy) {
 		cs->want_sync =
 		    !list_empty(&s->lazy) || !list_empty(&s->changed) || s->redo_bytes > 0;

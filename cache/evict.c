@@ -7,6 +7,7 @@
  * before it is punched or used again (slot.c).  Nothing DIRTY or SEALED is ever evicted (P7): a write
  * that would exceed dirty_max is parked here, goes on when uploads have made room, and is given up
  * after 10 s with -ERR_BACKPRESSURE, which front ends turn into "try again later".
+ * Slots that became READY are punched beside all that (punch.c).
  */
 #include <stdlib.h>
 #include <time.h>
@@ -14,7 +15,7 @@
 #include "cache/cache_int.h"
 
 #define SCAN_MAX 4096u /* chunks looked at per locked section */
-#define PUNCH_MAX 65536u
+#define PUNCH_MAX UINT32_MAX
 #define EVICT_BITE (32ull << 20) /* on a full disk, a space at a time: a small transaction */
 
 void
@@ -134,6 +135,26 @@ evict_from(struct cache_space *s, uint64_t bytes, bool force)
 	return freed;
 }
 
+/* stale_bytes - what slots hold besides what is counted: at most all of those that may, and no more than shows on
+ * the disks. */
+static uint64_t
+stale_bytes(struct cache *c)
+{
+	uint64_t most = (uint64_t)c->nstale << CACHE_CHUNK_SHIFT, seen = 0, counted;
+	struct cache_space *s;
+	int64_t id = -1, held;
+
+	while (most > 0 && (s = cachei_space_next(c, &id)) != NULL) {
+		held = s->is_pinned || c->os->held == NULL ? 0 : c->os->held(s->file);
+		cache_space_lock(s);
+		counted = s->clean_bytes + s->sealed_bytes + s->dirty_bytes;
+		cache_space_unlock(s);
+		seen += held > (int64_t)counted ? (uint64_t)held - counted : 0;
+		cachei_space_put(s);
+	}
+	return min64(most, seen);
+}
+
 static void
 evict_pressure(struct cache *c)
 {
@@ -142,6 +163,8 @@ evict_pressure(struct cache *c)
 	struct cache_space *s;
 	int64_t id = -1;
 
+	if (used > cap / 100 * 80) /* not worth a look before */
+		used += stale_bytes(c);
 	if (used <= cap / 100 * 95 || clean == 0)
 		return;
 	want = min64(used - cap / 100 * 90, clean);
@@ -149,24 +172,13 @@ evict_pressure(struct cache *c)
 		uint64_t share =
 		    (uint64_t)((double)want * ((double)s->clean_bytes / (double)clean)) + 1;
 
-		/* the commit un-names the slots; only then they are punched */
-		if (s->clean_bytes > 0 && !s->is_pinned && evict_from(s, share, false) > 0 &&
-		    cache_commit_sync(s) == 0)
-			cachei_slot_punch(s, PUNCH_MAX);
-		cachei_space_put(s);
-	}
-}
+		/* the commit un-names the slots: they are READY then. Without it more would not help */
+		bool is_stuck = s->clean_bytes > 0 && !s->is_pinned &&
+				evict_from(s, share, false) > 0 && cache_commit_sync(s) != 0;
 
-static void
-punch_all(struct cache *c)
-{
-	struct cache_space *s;
-	int64_t id = -1;
-
-	while ((s = cachei_space_next(c, &id)) != NULL) {
-		if (s->slots.nready > 0)
-			cachei_slot_punch(s, PUNCH_MAX);
 		cachei_space_put(s);
+		if (is_stuck)
+			return;
 	}
 }
 
@@ -233,25 +245,26 @@ cache_lend_room(struct cache *c)
 	index_ballast_lend(c->index);
 }
 
+/* evictor_wait - for a kick, or until there is something to do anyway: more to punch in punch_ns (0 = none),
+ * parked writes, which have a deadline, or buffers, which age. queue_lock */
 static void
-evictor_wait(struct cache *c)
+evictor_wait(struct cache *c, uint64_t punch_ns)
 {
 	struct timespec ts;
 	bool is_waiting;
+	uint64_t ns;
 
 	while (!c->evict_kick && !c->evict_stop) {
 		is_waiting = !list_empty(&c->queue);
-		if (!is_waiting && !cachei_bufs_any(c)) {
+		if (!is_waiting && punch_ns == 0 && !cachei_bufs_any(c)) {
 			pthread_cond_wait(&c->queue_cond, &c->queue_lock);
 			continue;
 		}
 		clock_gettime(CLOCK_MONOTONIC, &ts);
-		/* parked writes have a deadline; buffers age */
-		ts.tv_nsec += is_waiting ? 100000000 : 500000000;
-		if (ts.tv_nsec >= 1000000000) {
-			ts.tv_nsec -= 1000000000;
-			ts.tv_sec++;
-		}
+		ns = is_waiting ? 100000000 : 500000000;
+		ns = (uint64_t)ts.tv_nsec + (punch_ns > 0 ? min64(punch_ns, ns) : ns);
+		ts.tv_sec += (time_t)(ns / 1000000000);
+		ts.tv_nsec = (long)(ns % 1000000000);
 		if (pthread_cond_timedwait(&c->queue_cond, &c->queue_lock, &ts) != 0)
 			break;
 	}
@@ -262,16 +275,17 @@ static void *
 evictor_main(void *arg)
 {
 	struct cache *c = arg;
+	uint64_t punch_ns = 0;
 	bool stop = false;
 
 	while (!stop) {
 		pthread_mutex_lock(&c->queue_lock);
-		evictor_wait(c);
+		evictor_wait(c, punch_ns);
 		stop = c->evict_stop;
 		pthread_mutex_unlock(&c->queue_lock);
 		if (!stop) {
 			evict_pressure(c);
-			punch_all(c);
+			punch_ns = cachei_punch(c);
 			cachei_bufs_age(c);
 		}
 		queue_run(c, stop);
@@ -285,6 +299,8 @@ cachei_evictor_start(struct cache *c)
 	int err = pthread_create(&c->evictor, NULL, evictor_main, c);
 
 	c->evictor_runs = err == 0;
+	if (err == 0)
+		(void)pthread_setname_np(c->evictor, "cache-evict");
 	return -err;
 }
 

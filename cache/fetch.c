@@ -178,6 +178,7 @@ cachei_fetch_start(struct list *fetches)
 		struct cache_fetch *ft = container_of(fetches->next, struct cache_fetch, link);
 
 		list_del(&ft->link);
+		CACHE_FAILPOINT("fetch-planned");
 		ft->buf = cachei_buf_new(ft->space->cache, ft->off, ft->len, ft->is_readahead);
 		ft->space->ops->fetch(
 		    ft->space->owner, ft->file->owner, ft->off, ft->len, ft->buf->mem, ft);
@@ -223,7 +224,7 @@ cache_fetch_done(struct cache_fetch *ft, int result)
 
 	cache_space_lock(s);
 	ft->result = result;
-	if (result >= 0 && ft->gen == f->base_gen) {
+	if (result >= 0 && result != CACHE_FETCH_AGAIN && ft->gen == f->base_gen) {
 		cachei_buf_show(f, ft->buf);
 		cachei_wake(f, IO_WAIT_FETCH, ft->off, ft->len, 0);
 	}
@@ -411,6 +412,8 @@ land_finish(struct cache_fetch *ft)
 			mask &= ~ch->sealed;
 		fresh = mask & ~ch->clean;
 		cachei_chunk_set_clean(ch, ch->clean | mask);
+		if (ch->clean == BLOCKS_ALL)
+			cachei_slot_whole(s, ch->clean_slot);
 		ch->clean_lazy |= fresh;
 		ch->flags |= CHUNK_REF;
 		s->lazy_bytes += (uint64_t)blocks_of(fresh) << CACHE_BLOCK_SHIFT;
@@ -431,6 +434,14 @@ is_full(struct cache *c, uint32_t len)
 	return c->clean_bytes + c->dirty_bytes + (int64_t)len > (int64_t)c->capacity;
 }
 
+/* error_for - what those hear who wait for a fetch that failed with err. Something of it that is damaged need not
+ * be what a reader wants of what was read ahead of him: he asks for that alone. */
+static int
+error_for(const struct cache_fetch *ft, int err)
+{
+	return ft->is_readahead && (err == -ERR_CHECKSUM || err == -EIO) ? 0 : err;
+}
+
 static void
 fetch_land(struct work *w)
 {
@@ -444,11 +455,13 @@ fetch_land(struct work *w)
 		ft->sync_errors = s->sync_errors;
 	if (err < 0 || ft->gen != ft->file->base_gen) {
 		/* a refill that failed, or the base changed: let the waiters look again */
-		fetch_end(ft, ft->gen != ft->file->base_gen || ft->src_slot != NO_SLOT ? 0 : err);
+		fetch_end(ft, ft->gen != ft->file->base_gen || ft->src_slot != NO_SLOT
+				  ? 0
+				  : error_for(ft, err));
 		cache_space_unlock(s);
 		return;
 	}
-	if (err == CACHE_FETCH_ONCE || meets_seal(ft)) {
+	if (err == CACHE_FETCH_ONCE || err == CACHE_FETCH_AGAIN || meets_seal(ft)) {
 		/* an error keeps the buffer, for those who were told that the bytes are there */
 		fetch_end(ft, err == CACHE_FETCH_ONCE ? -ERR_BACKPRESSURE : 0);
 		cache_space_unlock(s);

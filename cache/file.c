@@ -25,6 +25,7 @@ cachei_io_enter(struct cw_io *io)
 {
 	io->file->nio++;
 	io->file->space->nio++;
+	io->file->space->nios++;
 	io->state = IO_NEW;
 	io->started_ns = 0;
 	io->work.fn = io->op == CW_IO_READ ? cachei_read_work : cachei_write_work;

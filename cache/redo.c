@@ -6,10 +6,44 @@
  * A redo row holds one block as it was at a commit.  Rows of a space are all deleted in the
  * transaction that follows an fdatasync of its data file, and those of a slot in the one that frees
  * the slot, so a row is never replayed over newer durable bytes or into a slot of someone else.
+ *
+ * A row spares a wait for the disk and costs the CPU: its block is read back, goes twice into the log,
+ * through a checkpoint, and is deleted.  So rows are used where an fdatasync takes longer than that,
+ * which disks differ in by a factor of two hundred: what syncs of few blocks take is measured.
  */
 #include <stdlib.h>
 
 #include "cache/cache_int.h"
+#include "cache/redo.h"
+#include "gateway/base/clock.h"
+
+#define SYNC_LOOK_NS                                                                               \
+	1000000000ull /* an estimate older than this is looked at again, once no rows exist */
+
+uint64_t cachei_redo_row_ns = 100000;
+
+bool
+cachei_redo_pays(const struct cache_space *s, uint64_t bytes)
+{
+	if (cachei_redo_row_ns == 0)
+		return true;
+	if (s->redo_bytes == 0 && clock_mono_ns() - s->sync_seen_ns >= SYNC_LOOK_NS)
+		return false;
+	return (bytes >> CACHE_BLOCK_SHIFT) * cachei_redo_row_ns < s->sync_ns;
+}
+
+void
+cachei_redo_sync_took(struct cache_space *s, uint64_t ns)
+{
+	/* down at once by half, up slowly: a sync that met other traffic says little about the next one */
+	if (s->sync_seen_ns == 0)
+		s->sync_ns = ns;
+	else if (ns < s->sync_ns)
+		s->sync_ns = (s->sync_ns + ns) / 2;
+	else
+		s->sync_ns += (min64(ns, 4 * s->sync_ns) - s->sync_ns) / 8;
+	s->sync_seen_ns = clock_mono_ns();
+}
 
 static int
 put_blocks(struct commit_space *cs, int32_t slot, uint64_t mask)

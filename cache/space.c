@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cache/cache_int.h"
+#include "cache/redo.h"
 
 void
 cache_space_lock(struct cache_space *s)
@@ -340,21 +341,6 @@ load_seal(void *arg, const struct index_seal *row)
 	return 0;
 }
 
-/* mark_unnamed - what no row names may still hold blocks: the evictor punches them. */
-static void
-mark_unnamed(struct cache_space *s)
-{
-	struct slots *sl = &s->slots;
-
-	for (uint32_t i = 0; i < sl->n; i++) {
-		if (sl->v[i].state != SLOT_FREE)
-			continue;
-		sl->v[i].state = SLOT_READY;
-		sl->nready++;
-		*(int32_t *)cachei_vec_push(&sl->ready, sizeof(int32_t)) = (int32_t)i;
-	}
-}
-
 int
 cache_space_load(
     struct cache_space *s, struct cache_file *(*resolve)(void *owner, uint64_t file_id))
@@ -375,7 +361,7 @@ cache_space_load(
 	else
 		cachei_vec_free(&ld.dirty);
 	if (err == 0)
-		mark_unnamed(s);
+		cachei_slots_loaded(s, s->clean_bytes + s->sealed_bytes + s->dirty_bytes);
 	cache_space_unlock(s);
 	if (err == 0 && ld.norphans > 0) {
 		log_info("cache.space", "orphans", "space=%u rows=%llu", s->id,
@@ -413,6 +399,7 @@ detach(struct cache_space *s)
 		pthread_cond_wait(&c->spaces_cond, &c->spaces_lock);
 	pthread_mutex_unlock(&c->spaces_lock);
 	cachei_commit_leave(s);
+	cachei_slots_gone(s);
 	if (!s->is_pinned)
 		c->clean_bytes -= (int64_t)s->clean_bytes;
 	c->dirty_bytes -= (int64_t)(s->dirty_bytes + s->sealed_bytes);

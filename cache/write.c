@@ -303,6 +303,8 @@ write_end(struct cw_io *io, struct plan *p, int err)
 				s->nreloc++;
 			}
 			pt->is_full = ch->dirty_unsynced == BLOCKS_ALL;
+			if (dirty_data(ch) == BLOCKS_ALL)
+				cachei_slot_whole(s, ch->dirty_slot);
 			cachei_chunk_changed(ch, pt->fresh != 0);
 		}
 		cachei_chunk_unpin(s, ch);

@@ -179,6 +179,14 @@ posix_size(struct osfile *f)
 	return fstat(f->fd, &st) < 0 ? -errno : st.st_size;
 }
 
+static int64_t
+posix_held(struct osfile *f)
+{
+	struct stat st;
+
+	return fstat(f->fd, &st) < 0 ? -errno : (int64_t)st.st_blocks * 512;
+}
+
 static int
 posix_truncate(struct osfile *f, uint64_t len)
 {
@@ -278,6 +286,7 @@ const struct osfile_ops osfile_posix = {
     .start_writeback = posix_start_writeback,
     .punch = posix_punch,
     .size = posix_size,
+    .held = posix_held,
     .truncate = posix_truncate,
     .view = posix_view,
     .view_end = posix_view_end,

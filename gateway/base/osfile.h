@@ -37,6 +37,8 @@ struct osfile_ops {
 	int (*punch)(struct osfile *f, uint64_t off, uint64_t len);
 	/* size - current length in bytes, or negative errno */
 	int64_t (*size)(struct osfile *f);
+	/* held - bytes that the file takes on its disk, or negative errno. May be NULL: not known */
+	int64_t (*held)(struct osfile *f);
 	/* truncate - set the length. result: 0 or negative errno */
 	int (*truncate)(struct osfile *f, uint64_t len);
 	/* view - a range as memory, to hand to a system call (send) without a copy in between. Only when

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "cache/cache_int.h"
+#include "cache/redo.h"
 #include "tests/lib/osfile_crash.h"
 #include "tests/lib/testdir.h"
 
@@ -46,12 +47,14 @@ struct fx {
 	struct fx_file files[FX_FILES];
 	bool
 	    is_volume; /* files of one size, holes in the base, no truncation; set by fx_new_volume */
-	bool may_lose_power; /* errors of what needs the disk are to be expected */
-	bool is_pinned;	     /* and all of it stays here: a fetch is a mistake */
+	bool may_lose_power;  /* errors of what needs the disk are to be expected */
+	uint64_t redo_row_ns; /* 0: few blocks ride as redo rows, whatever a sync takes here */
+	bool is_pinned;	      /* and all of it stays here: a fetch is a mistake */
 	struct fx_bytes
 	    versions[FX_VERSIONS]; /* the bucket, never forgets; never changes once set */
 	uint64_t nversions;
 	_Atomic int fetch_error;
+	uint64_t damaged_off; /* fetches with this byte fail, slowly; 0 = none */
 	_Atomic unsigned int nfetches, nverifier_changes;
 	_Atomic bool hold_fetches;
 	struct cache_fetch *held[64];
@@ -131,9 +134,14 @@ fx_get_run(struct work *w)
 {
 	struct fx_get *g = container_of(w, struct fx_get, work);
 	const struct fx_bytes *v = &g->fx->versions[g->version];
+	uint64_t damaged = g->fx->damaged_off;
 	int err = g->fx->fetch_error;
 	struct cache_fetch *ft = g->ft;
 
+	if (damaged != 0 && damaged >= g->off && damaged - g->off < g->len) {
+		err = -ERR_CHECKSUM;
+		usleep(20000); /* somebody comes to want some of it */
+	}
 	memset(g->buf, 0, g->len);
 	if (g->off < v->len)
 		memcpy(g->buf, v->p + g->off, min64(g->len, v->len - g->off));
@@ -257,6 +265,7 @@ fx_open(struct fx *fx)
 	char text[512];
 	int err;
 
+	cachei_redo_row_ns = fx->redo_row_ns;
 	err = cache_open(&fx->conf, &fx->cache, text, sizeof(text));
 	if (err != 0)
 		print_error("cache_open: %s\n", text);

@@ -227,6 +227,29 @@ a_fetch_error_fails_who_waits_and_nobody_later(void **state)
 }
 
 static void
+what_was_read_ahead_fails_nobody_who_wants_other_bytes(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = make_remote(fx, 0, FX_MAX);
+	const uint64_t bad = 900000, unit = 65536;
+	unsigned char b[4096];
+
+	(void)state;
+	fx->damaged_off = bad;
+	for (uint64_t off = 0; off < FX_MAX; off += sizeof(b)) {
+		int err = fx_read(f, off, sizeof(b), b, 0);
+
+		if (off / unit == bad / unit) {
+			assert_int_equal(err, -ERR_CHECKSUM);
+			continue;
+		}
+		assert_int_equal(err, 0);
+		assert_memory_equal(b, f->oracle + off, sizeof(b));
+	}
+	end(fx);
+}
+
+static void
 few_bytes_are_committed_without_fdatasync_and_survive(void **state)
 {
 	struct fx *fx = new_crash_fx(64 * MIB);
@@ -251,6 +274,66 @@ few_bytes_are_committed_without_fdatasync_and_survive(void **state)
 	fx_open(fx);
 	fx_check_range(f, 0, 9000, 0);
 	end(fx);
+}
+
+static void
+redo_rows_are_used_where_a_sync_takes_longer(void **state)
+{
+	struct fx *fx = new_crash_fx(64 * MIB);
+	struct fx_file *f = &fx->files[0];
+	struct cache_stats before, after;
+
+	(void)state;
+	cachei_redo_row_ns = 1000000000; /* no disk is that slow */
+	cache_get_stats(fx->cache, &before);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(fx_write(f, (uint64_t)i * 8192, 4096, buf, 0), 0);
+		assert_int_equal(cache_commit_sync(fx->space), 0);
+	}
+	cache_get_stats(fx->cache, &after);
+	assert_int_equal(after.fdatasyncs, before.fdatasyncs + 3);
+	assert_int_equal(after.redo_bytes, 0);
+	assert_true(fx->space->sync_ns > 0);
+	cachei_redo_row_ns = 1000;
+	cachei_redo_sync_took(fx->space, 1); /* whatever this one takes */
+	fx->space->sync_ns = 8000;	     /* seven blocks are cheaper as rows */
+	assert_int_equal(fx_write(f, 64 << 10, 8 * 4096, buf, 0), 0);
+	assert_int_equal(cache_commit_sync(fx->space), 0);
+	cache_get_stats(fx->cache, &before);
+	assert_int_equal(before.redo_bytes, 0);
+	fx->space->sync_ns = 8000;
+	assert_int_equal(fx_write(f, 128 << 10, 7 * 4096, buf, 0), 0);
+	assert_int_equal(cache_commit_sync(fx->space), 0);
+	cache_get_stats(fx->cache, &after);
+	assert_int_equal(after.redo_bytes, 7 * 4096);
+	assert_int_equal(after.fdatasyncs, before.fdatasyncs);
+	end(fx);
+}
+
+static void
+what_a_sync_takes_is_seen_again_and_one_slow_one_says_little(void **state)
+{
+	struct cache_space s = {0};
+
+	(void)state;
+	cachei_redo_row_ns = 1000;
+	assert_false(cachei_redo_pays(&s, 4096)); /* not known yet */
+	cachei_redo_sync_took(&s, 10000);
+	assert_true(cachei_redo_pays(&s, 9 * 4096));
+	assert_false(cachei_redo_pays(&s, 10 * 4096));
+	cachei_redo_sync_took(&s, 1000000000); /* met something else */
+	assert_false(cachei_redo_pays(&s, 20 * 4096));
+	for (int i = 0; i < 40; i++) /* and another disk is slow for good */
+		cachei_redo_sync_took(&s, 1000000);
+	assert_true(cachei_redo_pays(&s, 64 * 4096));
+	for (int i = 0; i < 20; i++)
+		cachei_redo_sync_took(&s, 10000);
+	assert_false(cachei_redo_pays(&s, 20 * 4096));
+	assert_true(cachei_redo_pays(&s, 4096));
+	s.sync_seen_ns -= 2000000000; /* too long ago */
+	assert_false(cachei_redo_pays(&s, 4096));
+	s.redo_bytes = 4096; /* a sync would write what the rows hold, too, and tell nothing */
+	assert_true(cachei_redo_pays(&s, 4096));
 }
 
 static void
@@ -679,7 +762,10 @@ main(void)
 	    cmocka_unit_test(a_reader_in_order_is_fetched_ahead_of),
 	    cmocka_unit_test(an_unaligned_write_over_a_remote_base_fetches_only_its_edges),
 	    cmocka_unit_test(a_fetch_error_fails_who_waits_and_nobody_later),
+	    cmocka_unit_test(what_was_read_ahead_fails_nobody_who_wants_other_bytes),
 	    cmocka_unit_test(few_bytes_are_committed_without_fdatasync_and_survive),
+	    cmocka_unit_test(redo_rows_are_used_where_a_sync_takes_longer),
+	    cmocka_unit_test(what_a_sync_takes_is_seen_again_and_one_slow_one_says_little),
 	    cmocka_unit_test(what_takes_long_is_done_when_nobody_commits),
 	    cmocka_unit_test(many_bytes_are_committed_by_one_fdatasync),
 	    cmocka_unit_test(clean_data_is_evicted_before_the_capacity_is_passed),

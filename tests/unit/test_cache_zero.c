@@ -85,6 +85,7 @@ holes_of_the_base_are_read_without_fetch_or_memory(void **state)
 	     off += 65536) /* reading ahead fetches no hole either */
 		fx_check_range(f, off, 65536, 0);
 	assert_int_equal(fx->nfetches, 1);
+	fx_wait_landed(f);
 	assert_int_equal(f->cf.clean_bytes, 8192);
 	/* an edge in a hole needs nothing */
 	assert_int_equal(fx_write(f, 12345, 600000, buf2, CW_IO_NOWAIT), 0);
