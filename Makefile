@@ -198,7 +198,7 @@ test-fuzz:
 	@for f in $(FUZZ_SRC); do n=$$(basename $$f .c); mkdir -p build/fuzz/t; \
 	  printf '#!/bin/sh\n# test: timeout=120\nexec tests/fuzz/run.sh build/fuzz/fuzz %s\n' $$n > build/fuzz/t/$$n; chmod +x build/fuzz/t/$$n; done
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-5} tests/run.py $(patsubst tests/fuzz/%.c,build/fuzz/t/%,$(FUZZ_SRC))
-soak: deps ## the long runs: 100 power cuts, the whole source tree under kills, PostgreSQL on volumes, half an hour per decoder
+soak: deps ## the long runs: 100 power cuts, the whole source tree under kills, PostgreSQL on volumes, a failing store under volumes, half an hour per decoder
 	@$(MAKE) --no-print-directory -j2 BUILD=release all tools
 	O=build/release tests/uml/power-cut.sh $${CUTS:-100}
 	O=build/release FULL=1 GUEST_TIMEOUT=1800 tests/uml/source-tree.sh killed
@@ -206,6 +206,7 @@ soak: deps ## the long runs: 100 power cuts, the whole source tree under kills, 
 	O=build/release tests/uml/volume-postgres.sh stored host g g i g b g i b g g
 	O=build/release tests/uml/volume-postgres.sh cached guest g g i g b g i b g g
 	O=build/release tests/uml/volume-postgres.sh stored guest g g i g b g i b g g
+	O=build/release CW_VOLUME_FAULT_S=$${CW_VOLUME_FAULT_S:-30} tests/run.py --timeout 3600 tests/fault/test-volume-store-fails.py
 	O=build/release MODEL_OPS=$${MODEL_OPS:-1000000} tests/model/test-model.sh
 	$(MAKE) fuzz FUZZ_SECONDS=$${FUZZ_SECONDS:-1800}
 bench: deps-bench ## benchmarks with their peers, medians and spread

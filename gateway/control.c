@@ -142,6 +142,7 @@ control_open(const struct cw_config *conf, struct cache *cache, struct s3_client
 	list_init(&c->shares);
 	list_init(&c->volumes);
 	list_init(&c->snapshots);
+	list_init(&c->jobs);
 	pthread_cond_init(&c->clock_cond, NULL);
 	list_init(&c->promises);
 	pthread_mutex_init(&c->promises_lock, NULL);
@@ -190,6 +191,7 @@ control_close(struct control *c)
 	control_lock(c);
 	c->closing = true;
 	control_unlock(c);
+	controli_jobs_stop(c);
 	controli_clock_stop(c);
 	controli_shares_close(c);
 	controli_volumes_close(c);

@@ -27,6 +27,7 @@ struct control {
 	bool closing;
 	struct list gateways, shares, volumes, snapshots;
 	bool is_deleting_snapshot; /* one at a time: control_snapshot.c */
+	struct list jobs;	   /* struct store_job: they end early when we close */
 	pthread_t clock;	   /* control_schedule.c */
 	pthread_cond_t clock_cond;
 	bool has_clock;
@@ -91,5 +92,16 @@ int controli_store_new(struct control *c, const struct store_wish *w, struct obj
  * result: req->result, -ECANCELED when it was given up. unlocked */
 int controli_store_ask(
     struct control *c, struct objstore *store, struct objstore_req *req, uint64_t timeout_ms);
+/* A job of the work queue with many requests. */
+struct store_job {
+	struct list link;
+	struct objstore *store; /* what they are sent to */
+};
+/* controli_job_begin - store taken. When we close, every request ends with -ECANCELED. locked */
+void controli_job_begin(struct control *c, struct store_job *j, struct objstore *store);
+/* controli_job_end - the store goes. unlocked */
+void controli_job_end(struct control *c, struct store_job *j);
+/* controli_jobs_stop - see controli_job_begin(). unlocked */
+void controli_jobs_stop(struct control *c);
 
 #endif

@@ -6,9 +6,8 @@
  * the row adds what only the control plane knows: tags, when it was asked for, whether by schedule.
  * State is "pending", "completed" or "error", as EC2 has them.
  *
- * A snapshot of a volume that was deleted is deleted by a step of its own: the volume is opened once more
- * from the bucket, under a name and credentials that nobody knows, told to forget the snapshot, and
- * destroyed again.  "Deleting" in the row makes a restart go on with it.
+ * A snapshot of a volume that was deleted is deleted by a step of its own, in the bucket alone; what was kept
+ * for it goes with it.  "Deleting" in the row makes a restart go on with it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +18,6 @@
 #include "gateway/base/log.h"
 #include "gateway/base/strbuf.h"
 #include "gateway/control_volume_int.h"
-
-#define READY_WAIT_S 120
-#define READY_LOOK_MS 100
 
 static const char *const states[] = {
     [CW_SNAPSHOT_PENDING] = "pending",
@@ -300,64 +296,31 @@ control_snapshot_delete(struct control *c, struct control_snapshot *s, struct co
 	return 0;
 }
 
-/* A volume like the one that the snapshot was taken of, to which nobody can log in. */
-static json_t *
-orphan_row(struct control *c, const struct control_snapshot *s)
+/* destroyed - what became of it. Locked. */
+static void
+destroyed(struct control *c, struct control_snapshot *s, int r, const char *text)
 {
-	char iqn[96];
-	uint8_t secret[6];
-	char hex[13];
-	json_t *row = json_copy(s->row);
-
-	random_bytes(secret, sizeof(secret));
-	digest_hex(secret, sizeof(secret), hex);
-	snprintf(iqn, sizeof(iqn), "arn/target/iqn.2026-11.causeway:deleted.%s", s->volume_id);
-	json_object_set_new(row, "TargetARN", json_string(iqn));
-	json_object_set_new(row, "TargetName", json_string("deleted"));
-	json_object_set_new(row, "SpaceId", json_integer(c->next_space_id++));
-	json_object_set_new(row, "Chap",
-	    json_pack(
-		"[{s:s,s:s}]", "InitiatorName", "nobody", "SecretToAuthenticateInitiator", hex));
-	json_object_del(row, "Tags");
-	return row;
-}
-
-static bool
-is_ready(struct control *c, struct cw_volume *volume)
-{
-	struct cw_volume_status st;
-	uint64_t until = clock_mono_ms() + 1000ull * READY_WAIT_S;
-	bool is_closing;
-
-	for (;;) {
-		memset(&st, 0, sizeof(st));
-		cw_volume_get_status(volume, &st);
-		if (strcmp(st.state, "AVAILABLE") == 0 && st.is_owner)
-			return true;
-		control_lock(c);
-		is_closing = c->closing;
-		control_unlock(c);
-		if (is_closing || clock_mono_ms() >= until ||
-		    strcmp(st.state, "IRRECOVERABLE") == 0)
-			return false;
-		clock_sleep_ms(READY_LOOK_MS);
-	}
+	if (r == 0 || r == -ERR_NO_BUCKET)
+		r = forget(c, s);
+	if (r == 0 || r == -ECANCELED)
+		return;
+	if (s->pause_ms == 0)
+		log_warn("gateway.control", "snapshot-not-deleted",
+		    "snapshot=%s err=\"%s\" %s: tried again until it is", s->id, err_str(r), text);
+	s->pause_ms = controli_pause(s->pause_ms);
 }
 
 /* Work queue, unlocked. */
 static void
 delete_orphan(struct control *c, const char *id)
 {
-	struct cw_volume_origin origin = {.source = CW_SOURCE_BUCKET};
-	struct cw_volume_env env = {.cache = c->cache, .appliance_id = c->appliance_id};
-	struct cw_volume *volume = NULL;
+	struct cw_volume_place p = {.appliance_id = c->appliance_id};
+	struct objstore *store = NULL;
 	struct control_snapshot *s;
-	struct cw_volume_conf conf;
-	struct cw_chap *chaps = NULL;
-	json_t *row = NULL;
-	uint32_t space = 0;
+	struct store_job job;
 	char text[256] = "";
-	int r = -ENOENT;
+	json_t *row;
+	int r;
 
 	control_lock(c);
 	s = control_snapshot_by_id(c, id);
@@ -367,33 +330,25 @@ delete_orphan(struct control *c, const char *id)
 		return;
 	}
 	c->is_deleting_snapshot = true; /* two of one volume would meet */
-	row = orphan_row(c, s);
-	space = (uint32_t)json_integer_value(json_object_get(row, "SpaceId"));
-	r = control_volume_conf(row, c->conf, &conf, text, sizeof(text));
+	s->tried_ms = clock_mono_ms();
+	row = json_incref(s->row);
+	r = controli_volume_store(c, row, &store, text, sizeof(text));
 	if (r == 0)
-		r = controli_volume_store(c, row, &env.store, text, sizeof(text));
+		controli_job_begin(c, &job, store);
 	control_unlock(c);
-	env.nchaps = control_chap_all(row, &chaps);
-	env.chaps = chaps;
-	origin.volume_id = conf.id;
-	origin.prefix = conf.prefix;
-	if (r == 0)
-		r = cw_volume_create(space, &conf, &env, &origin, &volume, text, sizeof(text));
-	if (r == 0)
-		r = is_ready(c, volume) ? cw_snapshot_delete(volume, id) : -ERR_OFFLINE;
-	if (volume != NULL) /* without its objects only once the snapshot is gone */
-		cw_volume_destroy(volume, r == 0 || r == -ENOENT);
+	if (r == 0) {
+		p.id = controli_row_string(row, "VolumeId");
+		p.prefix = controli_row_string(row, "Prefix");
+		p.store = job.store;
+		r = cw_snapshot_destroy_remote(&p, id);
+		controli_job_end(c, &job);
+	}
 	control_lock(c);
 	c->is_deleting_snapshot = false;
 	s = control_snapshot_by_id(c, id);
-	if (s != NULL && (r == 0 || r == -ENOENT))
-		r = forget(c, s);
-	if (r < 0)
-		log_warn("gateway.control", "snapshot-not-deleted", "snapshot=%s err=\"%s\" %s", id,
-		    err_str(r), text);
+	if (s != NULL)
+		destroyed(c, s, r, text);
 	control_unlock(c);
-	control_chap_free(chaps, env.nchaps);
-	cw_volume_conf_free(&conf);
 	json_decref(row);
 }
 
@@ -408,10 +363,12 @@ controli_snapshots_tick(struct control *c)
 	{
 		struct control_snapshot *s = container_of(l, struct control_snapshot, link);
 
-		if (json_object_get(s->row, "Deleting") != NULL) {
-			controli_submit(c, s->id, delete_orphan);
-			return;
-		}
+		if (json_object_get(s->row, "Deleting") == NULL ||
+		    control_volume_by_id(c, s->volume_id) != NULL ||
+		    clock_mono_ms() - s->tried_ms < s->pause_ms)
+			continue;
+		controli_submit(c, s->id, delete_orphan);
+		return;
 	}
 }
 

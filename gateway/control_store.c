@@ -6,6 +6,7 @@
 
 #include "gateway/base/clock.h"
 #include "gateway/control_int.h"
+#include "s3/objstore_door.h"
 
 #define LOOK_NS 200000000 /* while an answer is waited for */
 
@@ -98,4 +99,33 @@ controli_store_ask(
 	}
 	store->ops->close(store); /* ends it, should it still be under way */
 	return req->result;
+}
+
+void
+controli_job_begin(struct control *c, struct store_job *j, struct objstore *store)
+{
+	j->store = objstore_door_new(store, c->workq);
+	list_add_tail(&c->jobs, &j->link);
+	if (c->closing)
+		objstore_door_replace(j->store, NULL);
+}
+
+void
+controli_job_end(struct control *c, struct store_job *j)
+{
+	control_lock(c);
+	list_del(&j->link);
+	control_unlock(c);
+	j->store->ops->close(j->store);
+}
+
+void
+controli_jobs_stop(struct control *c)
+{
+	struct list *l;
+
+	control_lock(c);
+	list_for_each(l, &c->jobs)
+	    objstore_door_replace(container_of(l, struct store_job, link)->store, NULL);
+	control_unlock(c);
 }

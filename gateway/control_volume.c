@@ -171,6 +171,7 @@ control_volume_put(struct control *c, struct control_volume *v, json_t *row, boo
 	r = controli_volume_store_row(c, v, row);
 	if (r < 0)
 		return control_fail_internal(e, r, "the index takes no changes");
+	controli_volume_change(c, v);
 	if (is_public)
 		controli_volume_kick(c, v);
 	return 0;
@@ -352,12 +353,18 @@ is_in_use(struct control_volume *v)
 int
 control_volume_delete(struct control *c, struct control_volume *v, struct control_error *e)
 {
+	json_t *row;
 	int r;
 
 	if (is_in_use(v))
 		return control_fail(e, "VolumeInUse",
 		    "The specified volume is in use: initiators are logged in to it.");
-	r = controli_volume_set_phase(c, v, VOLUME_DELETING);
+	row = json_copy(v->row);
+	/* it was given up so that others can have it, and may be theirs by now */
+	if (v->phase == VOLUME_DETACHED)
+		json_object_set_new(row, "LeaveBucket", json_true());
+	json_object_set_new(row, "Phase", json_string(phases[VOLUME_DELETING]));
+	r = controli_volume_store_row(c, v, row);
 	if (r < 0)
 		return control_fail_internal(e, r, "the index takes no changes");
 	controli_volume_kick(c, v);

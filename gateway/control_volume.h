@@ -41,6 +41,8 @@ struct control_volume { /* locked */
 	bool is_discarding;	  /* DETACHING: without what is not uploaded */
 	char reason[256];	  /* why the last step did not work; "" */
 	uint64_t tried_ms;	  /* when it was tried */
+	uint64_t pause_ms;	  /* until it is tried again; 0 = as usual */
+	bool is_local_gone;	  /* DELETING: its name is free again */
 };
 
 /* --- volumes (control_volume.c, control_volume_step.c) -------------------------------------------- */
@@ -60,11 +62,13 @@ void control_volume_new_id(char out[CW_VOLUME_ID_MAX]);
 /* control_volume_add - make row durable; the volume is made in the background.
  * args: row taken. result: 0 or -EINVAL with e */
 int control_volume_add(struct control *c, json_t *row, struct control_error *e) CW_MUST_CHECK;
-/* control_volume_put - replace the row of v (tags, schedule, credentials); row taken. is_public: what the
- * bucket's copy of the settings says has changed. result: 0 or negative with e */
+/* control_volume_put - replace the row of v (tags, schedule, credentials); row taken. Settings that may change while
+ * the volume is open are in force at once. is_public: what the bucket's copy of the settings says has changed.
+ * result: 0 or negative with e */
 int control_volume_put(struct control *c, struct control_volume *v, json_t *row, bool is_public,
     struct control_error *e) CW_MUST_CHECK;
-/* control_volume_delete - local state, objects that no snapshot needs. VolumeInUse with initiators. */
+/* control_volume_delete - local state, objects that no snapshot needs. Those of a volume that is detached, or that
+ * another appliance took over, stay. VolumeInUse with initiators. */
 int control_volume_delete(
     struct control *c, struct control_volume *v, struct control_error *e) CW_MUST_CHECK;
 /* control_volume_detach - in the background. force: log initiators out; discard: do not wait for what is
@@ -113,7 +117,8 @@ void control_chap_free(struct cw_chap *chaps, size_t n);
 /* --- snapshots (control_snapshot.c) ------------------------------------------------------------------ */
 struct control_snapshot { /* locked */
 	struct list link;
-	const char *id, *volume_id; /* in row */
+	const char *id, *volume_id;  /* in row */
+	uint64_t tried_ms, pause_ms; /* to delete it; 0 = not yet */
 	json_t *
 	    row; /* SnapshotId VolumeId VolumeARN VolumeSizeInBytes Description StartNs Tags State ... */
 };

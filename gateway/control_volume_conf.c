@@ -3,8 +3,8 @@
  * control_volume_conf.c - a volume's row, in the AWS API's words, to struct cw_volume_conf.  Pure.
  *
  * What that API has no member for is set by tags whose keys begin with "causeway:": block-size (512 or
- * 4096, when the volume is created), compression, recovery-keep-s, seal-interval-ms; keep-snapshots
- * is the schedule's.
+ * 4096, when the volume is created); compression, recovery-keep-s, seal-interval-ms, which may change at
+ * any time; keep-snapshots is the schedule's.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -38,6 +38,10 @@ void controli_volume_kick(struct control *c, struct control_volume *v);
 void controli_volume_load(struct control *c, struct control_volume *v);
 /* controli_volumes_tick - try again what did not work. */
 void controli_volumes_tick(struct control *c);
+/* controli_pause - after a deletion that did not work: from this one (0 = none) to the next, 3 s to 5 min. */
+uint64_t controli_pause(uint64_t pause_ms);
+/* controli_volume_change - the open volume takes over what its row and the configuration say now. */
+void controli_volume_change(struct control *c, struct control_volume *v);
 /* controli_volume_store - a store for the volume of row. */
 int controli_volume_store(struct control *c, const json_t *row, struct objstore **out,
     char *err_text, size_t err_cap) CW_MUST_CHECK;

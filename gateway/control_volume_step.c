@@ -9,7 +9,7 @@
  * DETACHING  cw_volume_detach: all of it uploaded, ownership   done -> DETACHED
  *            given up
  * DETACHED   nothing                                           AttachVolume -> CREATING, from the bucket
- * DELETING   cw_volume_destroy                                 done -> gone
+ * DELETING   cw_volume_destroy, cw_volume_destroy_remote       done -> gone
  * any        "SettingsDue": write settings.json to the bucket  it is there
  * A step that fails is tried again by the clock.  The phase is in the row, so a restart goes on with it.
  * While a step runs the volume is busy: its struct stays, its phase may change.
@@ -25,6 +25,8 @@
 #include "gateway/control_volume_int.h"
 
 #define AGAIN_MS 3000
+#define PAUSE_MAX_MS 300000
+#define SNAPSHOTS_WAIT_MS 500
 #define SETTINGS_MAX 65536
 #define SETTINGS_WAIT_MS 30000
 #define FETCH_WAIT_MS 20000
@@ -52,6 +54,14 @@ controli_volume_kick(struct control *c, struct control_volume *v)
 		controli_submit(c, v->id, step);
 }
 
+uint64_t
+controli_pause(uint64_t pause_ms)
+{
+	if (pause_ms == 0)
+		return AGAIN_MS;
+	return pause_ms > PAUSE_MAX_MS / 2 ? PAUSE_MAX_MS : 2 * pause_ms;
+}
+
 void
 controli_volumes_tick(struct control *c)
 {
@@ -61,7 +71,7 @@ controli_volumes_tick(struct control *c)
 	{
 		struct control_volume *v = container_of(l, struct control_volume, link);
 
-		if (clock_mono_ms() - v->tried_ms >= AGAIN_MS)
+		if (clock_mono_ms() - v->tried_ms >= (v->pause_ms > 0 ? v->pause_ms : AGAIN_MS))
 			controli_volume_kick(c, v);
 	}
 }
@@ -80,6 +90,24 @@ controli_volume_store(
 
 	free(label);
 	return r;
+}
+
+void
+controli_volume_change(struct control *c, struct control_volume *v)
+{
+	struct cw_volume *volume = controli_volume_ref(v);
+	struct cw_volume_conf conf;
+	char text[256];
+
+	if (volume == NULL)
+		return;
+	if (control_volume_conf(v->row, c->conf, &conf, text, sizeof(text)) == 0)
+		cw_volume_change(volume, &conf);
+	else /* it is served as it was opened, and not opened again */
+		log_warn(
+		    "gateway.control", "settings-not-taken", "volume=%s err=\"%s\"", v->id, text);
+	cw_volume_conf_free(&conf);
+	cw_volume_put(volume);
 }
 
 /* --- opening ------------------------------------------------------------------------------------------- */
@@ -199,6 +227,7 @@ opened(struct control *c, struct control_volume *v, struct cw_volume *volume, in
 	}
 	v->volume = volume;
 	v->reason[0] = '\0';
+	controli_volume_change(c, v); /* the row may be another than the one it was opened with */
 	if (is_true(v->row, "Made") || v->phase == VOLUME_DELETING)
 		return;
 	row = json_copy(v->row);
@@ -310,27 +339,138 @@ step_detach(struct control *c, const char *id)
 	control_unlock(c);
 }
 
+/* --- deleting ------------------------------------------------------------------------------------------ */
+
+/* note_lost - another appliance took the volume over, and may have given it up again: no object of it is ours to
+ * delete, whatever the bucket says later. Locked. */
+static void
+note_lost(struct control *c, struct control_volume *v)
+{
+	json_t *row;
+
+	if (is_true(v->row, "LeaveBucket"))
+		return;
+	row = json_copy(v->row);
+	json_object_set_new(row, "LeaveBucket", json_true());
+	if (controli_volume_store_row(c, v, row) < 0)
+		log_warn("gateway.control", "volume-row-behind", "volume=%s", v->id);
+}
+
+/* may_close - is there nothing that only the open volume can do? A snapshot that was asked for just before outlives
+ * it, and one that was deleted must not. Locked. */
+static bool
+may_close(struct control *c, struct control_volume *v)
+{
+	struct cw_volume_status st;
+
+	memset(&st, 0, sizeof(st));
+	cw_volume_get_status(v->volume, &st);
+	if (!st.is_owner) {
+		note_lost(c, v);
+		return true;
+	}
+	if (strcmp(st.state, "IRRECOVERABLE") == 0 || !cw_snapshot_is_due(v->volume))
+		return true;
+	if (v->pause_ms == 0)
+		log_info("gateway.control", "snapshots-first",
+		    "volume=%s: it is deleted when its snapshots are done", v->id);
+	cw_volume_drain(v->volume, NULL, NULL);
+	v->pause_ms = SNAPSHOTS_WAIT_MS;
+	return false;
+}
+
+/* destroy_remote - result: 0, -ESTALE or -ERR_CHECKSUM: nothing was touched; why it must be tried again */
+static int
+destroy_remote(struct control *c, const char *id, char *text, size_t cap)
+{
+	struct cw_volume_place p = {.id = id, .appliance_id = c->appliance_id};
+	struct objstore *store = NULL;
+	struct control_volume *v;
+	struct store_job job;
+	json_t *row;
+	int r = -ESTALE;
+
+	control_lock(c);
+	v = control_volume_by_id(c, id);
+	row = json_incref(v->row);
+	if (!is_true(row, "LeaveBucket"))
+		r = controli_volume_store(c, row, &store, text, cap);
+	if (store != NULL)
+		controli_job_begin(c, &job, store);
+	control_unlock(c);
+	if (store != NULL) {
+		p.prefix = controli_row_string(row, "Prefix");
+		p.store = job.store;
+		r = cw_volume_destroy_remote(&p);
+		controli_job_end(c, &job);
+	}
+	json_decref(row);
+	return r;
+}
+
+/* put_off - the bucket does not answer, or may not be changed: tried again, ever more seldom. Locked. */
+static void
+put_off(struct control_volume *v, int err, const char *text)
+{
+	if (v->pause_ms == 0)
+		log_warn("gateway.control", "objects-not-deleted",
+		    "volume=%s err=\"%s\" %s: tried again until they are", v->id, err_str(err),
+		    text);
+	v->pause_ms = controli_pause(v->pause_ms);
+	snprintf(v->reason, sizeof(v->reason), "deleting: %s", err_str(err));
+}
+
+/* deleted - row and volume go. Locked. */
+static void
+deleted(struct control *c, struct control_volume *v, int err)
+{
+	bool is_left = err == -ESTALE || err == -ERR_CHECKSUM;
+
+	if (state_put(c->state, "volume", v->id, NULL) < 0)
+		return; /* tried again by the clock */
+	if (is_left)
+		log_warn("gateway.control", "objects-left",
+		    "volume=%s why=\"%s\": what the bucket holds of it stays", v->id,
+		    err == -ERR_CHECKSUM ? "it is damaged there: nobody can say what may go"
+					 : "it was detached, or another appliance has it");
+	forget_names(v);
+	log_info("gateway.control", "volume-deleted", "volume=%s", v->id);
+	controli_volume_told(c, v, "volume-deleted", json_pack("{s:b}", "objects-left", is_left));
+	controli_volume_free(v);
+}
+
 static void
 step_destroy(struct control *c, const char *id)
 {
 	struct control_volume *v;
 	struct cw_volume *volume;
+	char text[256] = "";
+	int r;
 
 	control_lock(c);
 	v = control_volume_by_id(c, id);
 	volume = v->volume;
+	if (volume != NULL && !may_close(c, v)) {
+		control_unlock(c);
+		return;
+	}
+	if (volume != NULL)
+		v->pause_ms = 0;
 	v->volume = NULL;
 	control_unlock(c);
 	if (volume != NULL)
-		cw_volume_destroy(volume, true);
+		cw_volume_destroy(volume);
+	control_lock(c);
+	control_volume_by_id(c, id)->is_local_gone = true;
+	control_unlock(c);
+	r = destroy_remote(c, id, text, sizeof(text));
 	control_lock(c);
 	v = control_volume_by_id(c, id);
-	if (state_put(c->state, "volume", id, NULL) == 0) {
-		forget_names(v);
-		log_info("gateway.control", "volume-deleted", "volume=%s", id);
-		controli_volume_told(c, v, "volume-deleted", json_object());
-		controli_volume_free(v);
-	}
+	/* without the bucket there is nothing left to delete */
+	if (r == 0 || r == -ESTALE || r == -ERR_CHECKSUM || r == -ERR_NO_BUCKET)
+		deleted(c, v, r);
+	else if (r != -ECANCELED)
+		put_off(v, r, text);
 	control_unlock(c);
 }
 
@@ -475,7 +615,8 @@ must_wait(struct control *c, const struct control_volume *v)
 	{
 		struct control_volume *o = container_of(l, struct control_volume, link);
 
-		if (o != v && o->phase == VOLUME_DELETING && (o->volume != NULL || o->is_busy) &&
+		if (o != v && o->phase == VOLUME_DELETING && !o->is_local_gone &&
+		    (o->volume != NULL || o->is_busy) &&
 		    strcmp(controli_row_string(o->row, "TargetName"),
 			controli_row_string(v->row, "TargetName")) == 0)
 			return true;
@@ -521,11 +662,11 @@ step(struct control *c, const char *id)
 	control_unlock(c);
 }
 
-/* --- new credentials -------------------------------------------------------------------------------------------- */
+/* --- another configuration -------------------------------------------------------------------------------------------- */
 
 /* Work queue, unlocked. */
 static void
-replace_store(struct control *c, const char *id)
+take_conf(struct control *c, const char *id)
 {
 	struct cw_volume *volume = cw_volume_by_id(id);
 	struct objstore *store = NULL;
@@ -542,6 +683,7 @@ replace_store(struct control *c, const char *id)
 			    id, text);
 		else
 			cw_volume_replace_store(volume, store);
+		controli_volume_change(c, v);
 	}
 	control_unlock(c);
 	cw_volume_put(volume);
@@ -553,5 +695,5 @@ controli_volumes_reload(struct control *c)
 	struct list *l;
 
 	list_for_each(l, &c->volumes)
-	    controli_submit(c, container_of(l, struct control_volume, link)->id, replace_store);
+	    controli_submit(c, container_of(l, struct control_volume, link)->id, take_conf);
 }

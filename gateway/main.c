@@ -70,7 +70,7 @@ load(const char *path, struct cw_config *conf)
 	return 0;
 }
 
-/* SIGHUP: only credentials may change; a configuration that does not parse changes nothing. */
+/* SIGHUP: credentials and the settings of volumes may change; a configuration that does not parse changes nothing. */
 static void
 reload(struct engine *e, const char *path, struct cw_config **conf)
 {

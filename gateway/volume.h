@@ -63,6 +63,8 @@ struct cw_chap { /* who may log in, see target.c below; strings owned by whoever
 	char secret_target[128];    /* "" = one-way */
 };
 
+struct volume_tune; /* volume/volume_int.h; tests */
+
 struct cw_volume_env { /* what a volume lives in; wired by the control plane */
 	struct cache *cache;
 	struct objstore *store; /* of conf.bucket; owned by the volume from cw_volume_open on */
@@ -71,6 +73,7 @@ struct cw_volume_env { /* what a volume lives in; wired by the control plane */
 	size_t nchaps;
 	void (*event)(void *arg, struct cw_volume *v, const char *type, const char *json);
 	void *event_arg;
+	const struct volume_tune *tune; /* copied; NULL = the defaults */
 };
 
 /* Where a new volume's content comes from. */
@@ -102,19 +105,35 @@ int cw_volume_open(uint32_t space_id, const struct cw_volume_conf *conf,
     size_t err_cap) CW_MUST_CHECK;
 /* cw_volume_close - no new I/O, wait for what is under way, commit. Nothing is lost. control thread */
 void cw_volume_close(struct cw_volume *v);
-/* cw_volume_destroy - close, forget all local state. with_remote: delete its objects (those that no
- * snapshot or clone needs), too. control thread */
-void cw_volume_destroy(struct cw_volume *v, bool with_remote);
+/* cw_volume_destroy - close, forget all local state. The bucket is left as it is. control thread */
+void cw_volume_destroy(struct cw_volume *v);
+
+/* A volume in its bucket, not open here. All borrowed. */
+struct cw_volume_place {
+	const char *id, *prefix, *appliance_id;
+	struct objstore *store;
+};
+/* cw_volume_destroy_remote - delete its objects, those that no snapshot or clone needs. Idempotent.
+ * result: 0; -ESTALE: another appliance has it, nothing was touched; -ERR_CHECKSUM: whose it is cannot be read, the
+ *         same; the store's errors: not done, or not all. ctx: worker */
+int cw_volume_destroy_remote(const struct cw_volume_place *p) CW_MUST_CHECK;
+/* cw_snapshot_destroy_remote - delete a snapshot, and with the last one of a deleted volume what is left of
+ * that. result: 0 (also: it is not there), the store's errors. ctx: worker */
+int cw_snapshot_destroy_remote(
+    const struct cw_volume_place *p, const char *snapshot_id) CW_MUST_CHECK;
 /* cw_volume_detach - upload everything, give up ownership in the bucket, forget local state (DetachVolume).
  * is_forced: do not wait for the upload. result: 0, -ERR_OFFLINE... ; then the volume is closed only on 0 */
 int cw_volume_detach(struct cw_volume *v, bool is_forced);
 /* cw_volume_resize - grow online; sessions get CAPACITY DATA HAS CHANGED. result: 0, -EINVAL (smaller, limits) */
 int cw_volume_resize(struct cw_volume *v, uint64_t size_bytes);
+/* cw_volume_change - take over from conf, at once, what may change while the volume is open: is_compressed,
+ * seal_interval_ms, seal_bytes, recovery_keep_s (0 as in struct cw_volume_conf). An epoch under way ends as it began. any */
+void cw_volume_change(struct cw_volume *v, const struct cw_volume_conf *conf);
 void cw_volume_replace_store(struct cw_volume *v, struct objstore *store);
 
 const char *cw_volume_id(const struct cw_volume *v);
 const struct cw_volume_conf *cw_volume_conf(
-    const struct cw_volume *v);			    /* valid while a ref is held */
+    const struct cw_volume *v); /* as it was opened; valid while a ref is held */
 uint64_t cw_volume_size(const struct cw_volume *v); /* any */
 
 /* cw_volume_by_iqn, by_id - counted reference: put it back. NULL if there is none. any */
@@ -193,8 +212,8 @@ struct cw_snapshot_info {
 	const char *description; /* borrowed during the call */
 };
 /* cw_snapshot_create - a snapshot of everything completed before this call (is_now), or of the newest
- * recovery point that is in the bucket already. Pending until its manifest is there; survives restarts.
- * id: chosen by the caller, unique. result: 0, -EEXIST, -ENOENT (no recovery point), -EIO */
+ * recovery point that is in the bucket already, which a clone has from its making on. Pending until its
+ * manifest is there; survives restarts. id: chosen by the caller, unique. result: 0, -EEXIST, -ENOENT (no recovery point), -EIO */
 int cw_snapshot_create(
     struct cw_volume *v, const char *id, const char *description, bool is_now) CW_MUST_CHECK;
 /* cw_snapshot_delete - its manifest goes; objects that nobody needs any more follow. result: 0, -ENOENT */
@@ -202,6 +221,9 @@ int cw_snapshot_delete(struct cw_volume *v, const char *id) CW_MUST_CHECK;
 /* cw_snapshot_each - oldest first; on a copy. */
 void cw_snapshot_each(
     struct cw_volume *v, void (*fn)(void *arg, const struct cw_snapshot_info *s), void *arg);
+/* cw_snapshot_is_due - is one wanted, or to be deleted, and that is not done in the bucket yet? Whoever destroys the
+ * volume would forget it. any */
+bool cw_snapshot_is_due(struct cw_volume *v);
 /* cw_volume_each_recovery_point - committed epochs that can be restored, newest first, at most max. */
 void cw_volume_each_recovery_point(struct cw_volume *v, unsigned int max,
     void (*fn)(void *arg, uint64_t epoch, int64_t time_ns), void *arg);

@@ -10,6 +10,7 @@
 #define VOLUME_VOL_INT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "gateway/base/osfile.h"
 #include "gateway/volume/vol_json.h"
@@ -39,8 +40,9 @@ struct vol_pending { /* the epoch behind the committed one */
 	struct vol_point at;
 	struct vol_part *parts;
 	size_t nparts, cap;
-	bool is_planned;  /* parts are all that there will be */
-	bool is_uploaded; /* waits for vol_remote_apply */
+	bool is_planned;    /* parts are all that there will be */
+	bool is_compressed; /* all of it: a part that is built again is the same bytes (V3) */
+	bool is_uploaded;   /* waits for vol_remote_apply */
 	struct vol_update *update;
 	uint64_t bytes;
 };
@@ -54,11 +56,12 @@ struct vol_remote {
 	/* fixed */
 	char *id, *prefix, *appliance, *stem; /* stem NULL: nothing is kept locally */
 	uint8_t key[32];
-	bool is_compressed;
-	uint32_t keep_s;
 	struct vol_tune tune;
 	struct vol_info info;
 	struct objstore *store; /* changed with both locks */
+	/* settings; any time, any thread */
+	_Atomic bool is_compressed;
+	_Atomic uint32_t keep_s;
 
 	pthread_mutex_t work;
 	/* with `work` */
@@ -67,6 +70,7 @@ struct vol_remote {
 	uint32_t incarnation;
 	bool is_incarnation_durable;
 	bool is_adopt_due; /* opened from local files: the bucket may hold the next epoch */
+	bool is_polite;	   /* takes no ownership from another appliance */
 	char owner_etag[OBJSTORE_ETAG_MAX];
 	char nonce[33];
 	uint64_t owner_checked_ms, owner_renewed_ms;
@@ -118,6 +122,8 @@ bool voli_is_waiting(struct vol_remote *r);
 void voli_done_with(struct vol_remote *r);
 
 /* --- ownership (vol_remote_owner.c); all with `work` ----------------------------------------------- */
+/* voli_owner_take - with the next term. result: 0, -EBUSY (another one took it at the same moment), -ESTALE
+ * (polite, and it is another appliance's), -ERR_CHECKSUM, the store's */
 int voli_owner_take(struct vol_remote *r) CW_MUST_CHECK;
 /* voli_owner_check - is it still ours, in the bucket, now? result: 0, -ESTALE, the store's */
 int voli_owner_check(struct vol_remote *r) CW_MUST_CHECK;

@@ -230,6 +230,50 @@ vol_remote_open_local(
 	return 0;
 }
 
+/* check_epoch - does the image in the bucket fit to what is here? */
+static int
+check_epoch(const struct vol_remote_conf *c, const struct vol_image *im, struct vol_err *e)
+{
+	uint64_t found = im->at.epoch;
+
+	if (c == NULL || !c->is_epoch_known || found == c->epoch ||
+	    (c->sealed_epoch != 0 && found == c->sealed_epoch))
+		return 0;
+	vol_err_set(e,
+	    "the bucket holds epoch %" PRIu64 " of the volume, this gateway knows epoch %" PRIu64,
+	    found, c->epoch);
+	return -EUCLEAN;
+}
+
+static int
+replay(const struct vol_place *pl, const struct vol_remote_conf *c, struct vol_image *im,
+    struct vol_found *found, struct vol_err *e)
+{
+	int err = vol_replay_now(pl, im, found, e);
+
+	if (err < 0)
+		return err;
+	err = check_epoch(c, im, e);
+	if (err < 0)
+		vol_image_free(im);
+	return err;
+}
+
+/* look - is there an image to be opened? A checkpoint of an older one, in a new term, would be the end of
+ * what came after it, and a new term ends the uploads of another owner: neither may come of an answer
+ * that is wrong. */
+static int
+look(const struct vol_place *pl, const struct vol_remote_conf *c, struct vol_err *e)
+{
+	struct vol_found found;
+	struct vol_image im;
+	int err = replay(pl, c, &im, &found, e);
+
+	if (err == 0)
+		vol_image_free(&im);
+	return err;
+}
+
 int
 voli_open_bucket(struct vol_remote *r, const struct vol_remote_conf *c, struct vol_err *e)
 {
@@ -240,6 +284,9 @@ voli_open_bucket(struct vol_remote *r, const struct vol_remote_conf *c, struct v
 
 	if (err == 0 && c != NULL)
 		err = voli_check_key(c, &r->info, e);
+	(void)voli_place(r, 0, &pl);
+	if (err == 0 && c != NULL && (c->is_epoch_known || c->is_doubted))
+		err = look(&pl, c, e);
 	if (err == 0) {
 		err = voli_owner_take(r);
 		if (err < 0)
@@ -247,8 +294,7 @@ voli_open_bucket(struct vol_remote *r, const struct vol_remote_conf *c, struct v
 	}
 	if (err < 0)
 		return err;
-	(void)voli_place(r, 0, &pl);
-	err = vol_replay_now(&pl, &im, &found, e);
+	err = replay(&pl, c, &im, &found, e);
 	if (err < 0)
 		return err;
 	vol_image_free(&r->im);
@@ -318,6 +364,13 @@ vol_remote_replace_store(struct vol_remote *r, struct objstore *store)
 	r->is_owner_known = false;
 	pthread_mutex_unlock(&r->lock);
 	pthread_mutex_unlock(&r->work);
+}
+
+void
+vol_remote_set(struct vol_remote *r, bool is_compressed, uint32_t recovery_keep_s)
+{
+	r->is_compressed = is_compressed;
+	r->keep_s = recovery_keep_s;
 }
 
 int

@@ -41,6 +41,10 @@ struct vol_remote_conf { /* copied, but for the store */
 	uint32_t recovery_keep_s;    /* 0 = no recovery points but the newest */
 	struct objstore *store;	     /* borrowed */
 	const struct vol_tune *tune; /* NULL = the defaults */
+	/* open_bucket: */
+	bool is_epoch_known; /* the image must be of one of these two, or it is not opened */
+	uint64_t epoch, sealed_epoch; /* 0: no such */
+	bool is_doubted;	      /* the bucket was wrong before: look at the image first */
 };
 
 /* --- life ---------------------------------------------------------------------------------------- */
@@ -65,8 +69,11 @@ int vol_remote_open_local(const struct vol_remote_conf *c, uint64_t committed_ep
 
 /* vol_remote_open_bucket - take ownership (term + 1), rebuild the map, write a checkpoint and the
  * local files. vol_remote_epoch() is then the committed epoch found, vol_remote_size() its size.
+ * With an epoch that is known, or doubts, the image is looked at before: unless it is good, the bucket and whoever owns
+ * the volume there are left as they are.
  * result: 0, -ENOENT (no such volume), -EKEYREJECTED (wrong key), -ERR_CHECKSUM (damaged: err_text names
- *         the object), -EBUSY (another one took it at the same moment), the store's errors
+ *         the object), -EUCLEAN (another epoch than the known ones), -EBUSY (another one took it at the same
+ *         moment), the store's errors
  * ctx:    worker */
 int vol_remote_open_bucket(const struct vol_remote_conf *c, struct vol_remote **out, char *err_text,
     size_t err_cap) CW_MUST_CHECK;
@@ -83,6 +90,10 @@ void vol_remote_forget_local(const char *local_path);
  * no worker's call under way */
 void vol_remote_replace_store(struct vol_remote *r, struct objstore *store);
 
+/* vol_remote_set - these settings are others from now on. An epoch that was begun ends as it began; what a longer
+ * recovery_keep_s came too late for stays gone. any */
+void vol_remote_set(struct vol_remote *r, bool is_compressed, uint32_t recovery_keep_s);
+
 /* vol_remote_release - give up ownership in the bucket (DetachVolume): the owner object names nobody, a
  * checkpoint at the committed epoch is there. Afterwards put_epoch is -ESTALE.
  * result: 0, -EBUSY, -ESTALE, the store's errors. ctx: worker */
@@ -90,9 +101,17 @@ int vol_remote_release(struct vol_remote *r) CW_MUST_CHECK;
 
 /* vol_remote_destroy - delete what the bucket holds of a volume that is closed, but for what its
  * snapshots and clones need; those keep it readable. The next call, once they are gone, takes the rest; the
- * end of a clone is such a call for its sources. Takes ownership. Idempotent.
- * result: 0 (also: nothing is there), 1 (snapshots or clones keep a part), the store's errors. ctx: worker */
+ * end of a clone is such a call for its sources. Takes ownership, but not from another appliance. Idempotent.
+ * args:   c volume_id, prefix, appliance_id, store
+ * result: 0 (also: nothing is there), 1 (snapshots or clones keep a part), -ESTALE (another appliance's:
+ *         nothing is touched), -ERR_CHECKSUM (the owner object is damaged: the same), the store's errors
+ * ctx:    worker */
 int vol_remote_destroy(const struct vol_remote_conf *c) CW_MUST_CHECK;
+/* vol_remote_snapshot_drop - delete a snapshot of a volume that is not open here, whoever has it; its owner
+ * notices. Of a volume that was deleted the rest goes as well, when nothing else needs it. Idempotent.
+ * args:   c as for vol_remote_destroy
+ * result: 0 (also: it is not there), -ENOENT (no such ids), the store's errors. ctx: worker */
+int vol_remote_snapshot_drop(const struct vol_remote_conf *c, const char *id) CW_MUST_CHECK;
 
 /* Who owns a volume, for the one who asks before he attaches it. */
 struct vol_remote_owner {

@@ -210,6 +210,7 @@ put_moved(struct vol_remote *r, struct vol_log *l, const uint8_t *plain)
 {
 	uint8_t object_key[32], *k = NULL, *body, *to;
 	struct vol_coder *coder = vol_coder_new();
+	bool is_compressed = r->is_compressed;
 	uint64_t cap = l->header_bytes;
 	char key[VOL_KEY_MAX];
 	int err;
@@ -226,7 +227,7 @@ put_moved(struct vol_remote *r, struct vol_log *l, const uint8_t *plain)
 		struct vol_extent *e = &l->extents[i];
 
 		e->stored_off = (uint32_t)(to - body);
-		vol_frame_encode(coder, k, r->is_compressed, e, plain, to);
+		vol_frame_encode(coder, k, is_compressed, e, plain, to);
 		plain += (size_t)e->nblocks << VOL_BLOCK_SHIFT;
 		to += e->stored_len;
 	}

@@ -259,6 +259,19 @@ info_fill(struct vol_remote *r, const struct vol_remote_conf *c)
 		vol_key_check(c->key, v->uuid, v->key_check);
 }
 
+/* is_others - does another appliance own what is there? Asked of the object itself, as listings may be late.
+ * result: 1, 0, errors */
+static int
+is_others(const struct vol_remote *r, const struct vol_remote_conf *c)
+{
+	struct vol_remote_owner who;
+	int err = vol_remote_read_owner(c, &who);
+
+	if (err < 0)
+		return err;
+	return who.appliance_id[0] != '\0' && strcmp(who.appliance_id, r->appliance) != 0;
+}
+
 /* find_started - a creation that did not come to its end. result: 0 (also: nothing), -EEXIST, errors */
 static int
 find_started(struct vol_remote *r, const struct vol_remote_conf *c, bool *is_new, struct vol_err *e)
@@ -270,7 +283,9 @@ find_started(struct vol_remote *r, const struct vol_remote_conf *c, bool *is_new
 	if (err < 0)
 		return *is_new ? 0 : err;
 	r->info = old;
-	err = has_history(r);
+	err = is_others(r, c);
+	if (err == 0)
+		err = has_history(r);
 	if (err > 0) {
 		vol_err_set(e, "volume %s is in the bucket already", r->id);
 		err = -EEXIST;

@@ -154,6 +154,23 @@ reap_sources(const struct vol_remote *r)
 		voli_reap(r, info->origin_prefix, info->origin_volume);
 }
 
+/* may_destroy - is it nobody else's? One that was deleted is nobody's, whoever was at it then.
+ * result: 0, -ESTALE, -ERR_CHECKSUM (it cannot be known), the store's */
+static int
+may_destroy(const struct vol_remote_conf *c, bool is_deleted)
+{
+	struct vol_remote_owner who;
+	int err = is_deleted ? -ENOENT : vol_remote_read_owner(c, &who);
+
+	if (err == -ENOENT)
+		return 0;
+	if (err < 0)
+		return err;
+	return who.appliance_id[0] == '\0' || strcmp(who.appliance_id, c->appliance_id) == 0
+		   ? 0
+		   : -ESTALE;
+}
+
 int
 vol_remote_destroy(const struct vol_remote_conf *c)
 {
@@ -162,14 +179,20 @@ vol_remote_destroy(const struct vol_remote_conf *c)
 	struct vol_remote *r;
 	struct vol_err e = {""};
 	struct vol_info info;
-	int err, result = 0;
+	int err, may, result = 0;
 
 	if (!vol_id_is_valid(c->volume_id))
 		return -EINVAL;
 	conf.local_path = NULL;
 	conf.recovery_keep_s = 0;
 	err = vol_read_info(c->store, c->prefix, c->volume_id, &info, &e);
+	may = err == 0 || err == -ENOENT || err == -ERR_CHECKSUM
+		  ? may_destroy(c, err == 0 && info.is_deleted)
+		  : err;
+	if (may < 0)
+		return may;
 	r = voli_new(&conf);
+	r->is_polite = !(err == 0 && info.is_deleted);
 	if (err == 0)
 		err = voli_open_bucket(r, NULL, &e);
 	if (err == -ENOENT || err == -ERR_CHECKSUM)
@@ -191,4 +214,27 @@ vol_remote_destroy(const struct vol_remote_conf *c)
 	}
 	vol_remote_close(r);
 	return err < 0 ? err : result;
+}
+
+int
+vol_remote_snapshot_drop(const struct vol_remote_conf *c, const char *id)
+{
+	char key[VOL_KEY_MAX];
+	const char *keys[1] = {key};
+	struct vol_err e = {""};
+	struct vol_info info;
+	int err;
+
+	if (!vol_id_is_valid(c->volume_id) || !vol_id_is_valid(id))
+		return -ENOENT;
+	vol_key_snap(key, c->prefix, c->volume_id, id);
+	err = vol_delete(c->store, keys, 1);
+	if (err < 0)
+		return err;
+	err = vol_read_info(c->store, c->prefix, c->volume_id, &info, &e);
+	if (err == -ENOENT || err == -ERR_CHECKSUM) /* nobody can say that the rest may go */
+		return 0;
+	if (err == 0 && info.is_deleted)
+		err = vol_remote_destroy(c);
+	return err < 0 ? err : 0;
 }

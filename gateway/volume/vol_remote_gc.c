@@ -227,7 +227,7 @@ is_stale(const struct vol_remote *r, const struct vol_map_name *m)
 static uint64_t
 horizon(const struct vol_remote *r, bool with_new)
 {
-	int64_t cutoff = clock_real_ns() - r->keep_s * NS;
+	int64_t cutoff = clock_real_ns() - (int64_t)r->keep_s * NS;
 	uint64_t oldest = UINT64_MAX, best = 0;
 	bool has_best = false;
 

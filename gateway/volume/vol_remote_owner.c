@@ -13,6 +13,8 @@
 #include "gateway/base/strbuf.h"
 #include "gateway/volume/vol_int.h"
 
+#define VOL_TERMS_SKIPPED 16u /* when nobody knows which was the last one taken */
+
 static void
 owner_key(const struct vol_remote *r, char key[VOL_KEY_MAX])
 {
@@ -96,6 +98,44 @@ lost(struct vol_remote *r, const struct vol_owner *now)
 	return -ESTALE;
 }
 
+/* last_term - of those in the names of what the volume has in the bucket; 0 = there is nothing. */
+static int
+last_term(struct vol_remote *r, uint32_t *term)
+{
+	static const char *const dirs[] = {"map/", "log/"};
+	struct vol_names names;
+	struct vol_place pl;
+	int err = 0;
+
+	*term = 0;
+	(void)voli_place(r, 0, &pl);
+	for (size_t i = 0; err == 0 && i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		err = vol_list_names(&pl, dirs[i], 0, 0, &names);
+		if (err < 0)
+			break;
+		if (names.n > 0 && names.v[names.n - 1].term > *term)
+			*term = names.v[names.n - 1].term;
+		vol_names_free(&names);
+	}
+	return err;
+}
+
+/* now_missing - nobody is named. A term that was used before would sort new epochs among the old ones; so it
+ * goes on behind all that show, and behind those that somebody took and did not come to use. */
+static int
+now_missing(struct vol_remote *r, struct vol_owner *now)
+{
+	uint32_t term;
+	int err = last_term(r, &term);
+
+	if (err < 0 || term == 0)
+		return err;
+	log_warn("gateway.volume", "owner-missing",
+	    "volume=%s%s last_term=%u: the object is gone from the bucket", r->prefix, r->id, term);
+	now->term = term > UINT32_MAX - VOL_TERMS_SKIPPED ? UINT32_MAX : term + VOL_TERMS_SKIPPED;
+	return 0;
+}
+
 int
 voli_owner_take(struct vol_remote *r)
 {
@@ -103,10 +143,14 @@ voli_owner_take(struct vol_remote *r)
 	struct vol_owner now;
 	int err = get(r, &now, etag);
 
-	if (err < 0 && err != -ENOENT)
-		return err;
-	if (err == -ENOENT)
+	if (err == -ENOENT) {
 		etag[0] = '\0';
+		err = now_missing(r, &now);
+	}
+	if (err < 0)
+		return err;
+	if (r->is_polite && now.appliance[0] != '\0' && strcmp(now.appliance, r->appliance) != 0)
+		return -ESTALE;
 	if (now.term == UINT32_MAX)
 		return -ERR_CHECKSUM;
 	if (!r->store->has_conditional_put)

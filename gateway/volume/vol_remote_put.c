@@ -215,7 +215,7 @@ build(struct sender *s, struct send_slot *slot, struct vol_log *l)
 	for (uint32_t i = 0; err == 0 && i < l->nextents; i++) {
 		struct vol_extent *e = &l->extents[i];
 		/* what stays as it is need not be copied */
-		uint8_t *plain = k == NULL && !s->r->is_compressed ? to : s->plain;
+		uint8_t *plain = k == NULL && !s->p->is_compressed ? to : s->plain;
 
 		if (e->kind != VOL_DATA)
 			continue;
@@ -224,7 +224,7 @@ build(struct sender *s, struct send_slot *slot, struct vol_log *l)
 		if (err < 0)
 			break;
 		e->stored_off = (uint32_t)(to - slot->body);
-		vol_frame_encode(s->coder, k, s->r->is_compressed, e, plain, to);
+		vol_frame_encode(s->coder, k, s->p->is_compressed, e, plain, to);
 		to += e->stored_len;
 	}
 	l->object_bytes = (uint64_t)(to - slot->body);
@@ -550,6 +550,7 @@ begin(struct vol_remote *r, uint64_t epoch, uint64_t size_bytes, int64_t time_ns
 	p = r->pending = xcalloc(1, sizeof(*p));
 	p->at = (struct vol_point){
 	    .epoch = epoch, .size_bytes = size_bytes, .time_ns = time_ns, .term = r->term};
+	p->is_compressed = r->is_compressed;
 	return 0;
 }
 

@@ -185,6 +185,25 @@ volume_event(struct cw_volume *v, const char *type, const char *fmt, ...)
 
 /* --- opening ------------------------------------------------------------------------------------------------ */
 
+static void
+tune_fill(struct volume_tune *t)
+{
+	t->lost_tries = t->lost_tries != 0 ? t->lost_tries : 5;
+	t->lost_ms = t->lost_ms != 0 ? t->lost_ms : 30000;
+	t->retry_ms = t->retry_ms != 0 ? t->retry_ms : 1000;
+	t->look_ms = t->look_ms != 0 ? t->look_ms : 60000;
+}
+
+/* set_now - conf is one that cw_volume_conf_copy() made: no zeros. */
+static void
+set_now(struct cw_volume *v, const struct cw_volume_conf *conf)
+{
+	v->now.is_compressed = conf->is_compressed;
+	v->now.seal_interval_ms = conf->seal_interval_ms;
+	v->now.seal_bytes = conf->seal_bytes;
+	v->now.recovery_keep_s = conf->recovery_keep_s;
+}
+
 static struct cw_volume *
 volume_new(uint32_t space_id, const struct cw_volume_conf *conf, const struct cw_volume_env *env)
 {
@@ -195,9 +214,14 @@ volume_new(uint32_t space_id, const struct cw_volume_conf *conf, const struct cw
 	v->refs = 1;
 	v->nio = 1;
 	cw_volume_conf_copy(&v->conf, conf);
+	set_now(v, &v->conf);
 	v->env = *env;
 	v->env.chaps = NULL;
 	v->env.nchaps = 0;
+	v->env.tune = NULL;
+	if (env->tune != NULL)
+		v->tune = *env->tune;
+	tune_fill(&v->tune);
 	v->appliance_id = xstrdup(env->appliance_id != NULL ? env->appliance_id : "");
 	v->env.appliance_id = v->appliance_id;
 	v->space_id = space_id;
@@ -478,28 +502,48 @@ cw_volume_close(struct cw_volume *v)
 }
 
 void
-cw_volume_destroy(struct cw_volume *v, bool with_remote)
+cw_volume_destroy(struct cw_volume *v)
 {
-	struct vol_remote_conf c;
-	char *path;
-	int err;
-
-	stop(v, !with_remote);
-	if (with_remote) {
-		if (v->remote != NULL)
-			vol_remote_close(v->remote);
-		v->remote = NULL;
-		volume_remote_conf(v, &c, &path);
-		err = vol_remote_destroy(&c);
-		if (err < 0)
-			log_err("volume", "destroy-failed",
-			    "volume=%s err=\"%s\": objects are left in the bucket", v->conf.id,
-			    err_str(err));
-		free(path);
-		explicit_bzero(c.key, sizeof(c.key));
-	}
+	stop(v, true);
 	teardown(v, true);
 	cw_volume_put(v);
+}
+
+/* place_conf - what deletions in a bucket need. result: 0, or why the store cannot be used */
+static int
+place_conf(const struct cw_volume_place *p, struct vol_remote_conf *c)
+{
+	char *prefix = xasprintf("%s%s/", p->prefix, p->id);
+	int err = objstore_probe(p->store, prefix);
+
+	free(prefix);
+	*c = (struct vol_remote_conf){.volume_id = p->id,
+	    .prefix = p->prefix,
+	    .appliance_id = p->appliance_id,
+	    .store = p->store};
+	return err;
+}
+
+int
+cw_volume_destroy_remote(const struct cw_volume_place *p)
+{
+	struct vol_remote_conf c;
+	int err = place_conf(p, &c);
+
+	if (err == 0)
+		err = vol_remote_destroy(&c);
+	return err < 0 ? err : 0;
+}
+
+int
+cw_snapshot_destroy_remote(const struct cw_volume_place *p, const char *snapshot_id)
+{
+	struct vol_remote_conf c;
+	int err = place_conf(p, &c);
+
+	if (err == 0)
+		err = vol_remote_snapshot_drop(&c, snapshot_id);
+	return err == -ENOENT ? 0 : err;
 }
 
 struct drain_wait {
@@ -588,6 +632,24 @@ cw_volume_resize(struct cw_volume *v, uint64_t size_bytes)
 		volume_target_changed(v);
 	volume_leave(v);
 	return err;
+}
+
+void
+cw_volume_change(struct cw_volume *v, const struct cw_volume_conf *conf)
+{
+	struct cw_volume_conf full;
+
+	if (!volume_enter(v))
+		return;
+	cw_volume_conf_copy(&full, conf);
+	pthread_mutex_lock(&v->sched_lock);
+	set_now(v, &full);
+	volume_remote_set(v);
+	v->is_kicked = true; /* a barrier may be due by now */
+	pthread_cond_signal(&v->sched);
+	pthread_mutex_unlock(&v->sched_lock);
+	cw_volume_conf_free(&full);
+	volume_leave(v);
 }
 
 void

@@ -127,21 +127,49 @@ fetch_start(struct cw_volume *v, struct vol_remote *remote, uint64_t off, uint32
 	vol_remote_fetch(remote, off, len, buf, fetch_done, g);
 }
 
+/* is_uncopied - is any of it still the image's? locked */
+static bool
+is_uncopied(const struct cw_volume *v, uint64_t off, uint64_t end)
+{
+	for (uint64_t stop; off < end; off = stop) {
+		stop = end;
+		if (volume_uncopied(v, off, &stop))
+			return true;
+	}
+	return false;
+}
+
+/* is_here - is nothing of it the base's alone? locked */
+static bool
+is_here(const struct cw_volume *v, uint64_t off, uint64_t end)
+{
+	uint64_t len;
+
+	return !cache_missing(&v->file, &off, end, &len) && off >= end;
+}
+
+/* volume_fetch - the copier may have come on since the cache asked for this.  What it passed is here, or
+ * zeros of the image; so as long as the image has any of the range, its bytes serve for all of it.  The
+ * bucket's must not: it has nothing yet of what the copier has not reached, and zeros that the cache keeps
+ * there are "local" to the copier, which spares what is local. */
 static void
 volume_fetch(
     void *owner, void *file_owner, uint64_t off, uint32_t len, void *buf, struct cache_fetch *f)
 {
 	struct cw_volume *v = owner;
-	struct vol_remote *remote = v->remote;
-	uint64_t end = off + len;
-	bool is_image;
+	struct vol_remote *remote;
+	bool is_image, is_passed;
 
 	(void)file_owner;
 	cache_space_lock(v->space);
-	is_image = volume_uncopied(v, off, &end);
+	is_image = is_uncopied(v, off, off + len);
+	remote = v->remote; /* not before: it may come, and the copier pass, in between */
+	is_passed = !is_image && remote == NULL && is_here(v, off, off + len);
 	cache_space_unlock(v->space);
 	if (is_image)
 		volume_image_fetch(v, off, len, buf, f);
+	else if (is_passed)
+		cache_fetch_done(f, CACHE_FETCH_AGAIN);
 	else if (remote == NULL)
 		cache_fetch_done(f, -ERR_OFFLINE);
 	else
@@ -179,7 +207,7 @@ volume_changed(struct cw_volume *v)
 		v->dirty_since_ns = clock_real_ns();
 		volume_kick(v);
 	}
-	if (!v->is_seal_kicked && v->file.dirty_bytes >= v->conf.seal_bytes) {
+	if (!v->is_seal_kicked && v->file.dirty_bytes >= v->now.seal_bytes) {
 		v->is_seal_kicked = true;
 		volume_kick(v);
 	}

@@ -56,11 +56,25 @@ struct volume_row {
 	char *pr;	   /* persistent reservations, opaque; NULL = none */
 };
 
+struct volume_tune { /* 0 = the default */
+	unsigned int
+	    lost_tries; /* the bucket is not believed that it lost a volume before it said so this often: 5 */
+	uint32_t lost_ms;  /* and for so long: 30,000 */
+	uint32_t retry_ms; /* after the first error, then doubling: 1,000 */
+	uint32_t look_ms;  /* at an irrecoverable volume's bucket, then doubling: 60,000 */
+};
+
 struct cw_volume {
 	struct list link; /* registry */
 	unsigned int refs;
-	struct cw_volume_conf conf;
+	struct cw_volume_conf conf; /* as it was opened, but for `now` */
+	struct {		    /* changed with sched_lock; read without */
+		_Atomic bool is_compressed;
+		_Atomic uint32_t seal_interval_ms, recovery_keep_s;
+		_Atomic uint64_t seal_bytes;
+	} now;
 	struct cw_volume_env env; /* appliance_id is ours; chaps, nchaps not kept */
+	struct volume_tune tune;  /* no member is 0 */
 	char *appliance_id;
 	uint32_t space_id;
 	struct cache *cache;
@@ -93,6 +107,11 @@ struct cw_volume {
 
 	/* seal.c: one thread */
 	pthread_t thread, copier;
+	struct {	 /* that thread's: what the bucket says again and again */
+		int err; /* 0: nothing such */
+		unsigned int tries;
+		uint64_t since_ns;
+	} doubt;
 	bool has_thread, has_copier;
 	pthread_mutex_t sched_lock;
 	pthread_cond_t sched;
@@ -211,6 +230,9 @@ struct volume_pace {
 };
 /* volume_pace_window_ns - in which an epoch goes up while clients are busy. any */
 uint64_t volume_pace_window_ns(const struct cw_volume *v);
+/* volume_pace_barrier_ns - the age at which dirty data is sealed, to be in the bucket a whole interval after it was
+ * written, at the latest. any */
+uint64_t volume_pace_barrier_ns(const struct cw_volume *v);
 void volume_pace_begin(struct volume_pace *p, struct cw_volume *v, uint64_t bytes);
 /* volume_pace_wait - before len more bytes are read: until it is their turn. volume's thread, no locks */
 void volume_pace_wait(struct volume_pace *p, uint32_t len);
@@ -219,9 +241,12 @@ void volume_pace_wait(struct volume_pace *p, uint32_t len);
 /* volume_remote_conf - strings borrowed from v, but *path, which is malloced. */
 void volume_remote_conf(struct cw_volume *v, struct vol_remote_conf *c, char **path);
 char *volume_map_path(struct cw_volume *v); /* stem of the local map files; malloced */
+/* volume_remote_set - what of `now` is the image's. sched_lock; remote may be NULL */
+void volume_remote_set(struct cw_volume *v);
 /* volume_remote_open_local - at open, without the store. */
 void volume_remote_open_local(struct cw_volume *v);
-/* volume_remote_connect - create it, or open it from the bucket. volume's thread. result: 0 or negative */
+/* volume_remote_connect - create it, or open it from the bucket, also of a volume that is irrecoverable. volume's
+ * thread. result: 0 or negative */
 int volume_remote_connect(struct cw_volume *v);
 
 /* --- target.c ------------------------------------------------------------------------------------------------ */

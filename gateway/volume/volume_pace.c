@@ -16,7 +16,16 @@
 uint64_t
 volume_pace_window_ns(const struct cw_volume *v)
 {
-	return v->conf.seal_interval_ms * (uint64_t)NS_PER_MS / WINDOW_PART;
+	return v->now.seal_interval_ms * (uint64_t)NS_PER_MS / WINDOW_PART;
+}
+
+uint64_t
+volume_pace_barrier_ns(const struct cw_volume *v)
+{
+	uint64_t interval =
+	    v->now.seal_interval_ms * (uint64_t)NS_PER_MS; /* one read: it may change */
+
+	return interval - interval / WINDOW_PART;
 }
 
 void

@@ -17,10 +17,11 @@
 
 #include "gateway/volume/volume_int.h"
 
-#define RETRY_MIN_MS 1000u
 #define RETRY_MAX_MS 30000u
+#define UPKEEP_MIN_MS 1000u
 #define UPKEEP_MAX_MS 300000u
-#define LOOK_MS 1000u /* while dirty: is the cache getting full? */
+#define LOST_MAX_MS 300000u /* between looks at the bucket of an irrecoverable volume */
+#define LOOK_MS 1000u	    /* while dirty: is the cache getting full? */
 #define NS_PER_MS 1000000ull
 
 struct sched {
@@ -125,9 +126,7 @@ volume_is_cache_full(const struct cw_volume *v)
 static uint64_t
 seal_due(struct cw_volume *v)
 {
-	/* what is sealed now is in the bucket a whole interval after it was written, at the latest */
-	uint64_t due = UINT64_MAX, age,
-		 interval = v->conf.seal_interval_ms * NS_PER_MS - volume_pace_window_ns(v);
+	uint64_t due = UINT64_MAX, age, interval = volume_pace_barrier_ns(v);
 	int64_t now = clock_real_ns();
 
 	cache_space_lock(v->space);
@@ -136,7 +135,7 @@ seal_due(struct cw_volume *v)
 			  ? interval
 			  : (uint64_t)(now - v->dirty_since_ns);
 		due = age >= interval ? 0 : (interval - age) / NS_PER_MS + 1;
-		if (v->file.dirty_bytes >= v->conf.seal_bytes)
+		if (v->file.dirty_bytes >= v->now.seal_bytes)
 			due = 0;
 		pthread_mutex_lock(&v->sched_lock);
 		if (volume_is_awaited(v))
@@ -541,7 +540,7 @@ upkeep(struct cw_volume *v, struct vol_remote *r, struct sched *sc)
 	int err = vol_remote_tick(r, &next);
 
 	if (is_upkeeps_own(err)) {
-		next = sc->tick_retry_ms == 0 ? RETRY_MIN_MS : sc->tick_retry_ms * 2;
+		next = sc->tick_retry_ms == 0 ? UPKEEP_MIN_MS : sc->tick_retry_ms * 2;
 		next = sc->tick_retry_ms = next > UPKEEP_MAX_MS ? UPKEEP_MAX_MS : next;
 	} else {
 		sc->tick_retry_ms = 0;
@@ -562,13 +561,36 @@ upkeep(struct cw_volume *v, struct vol_remote *r, struct sched *sc)
 	return err;
 }
 
+/* open_remote - the image, if it is not open yet. result: 0 or why it must be tried again */
+static int
+open_remote(struct cw_volume *v)
+{
+	int err = probe(v);
+
+	return err == 0 && v->remote == NULL ? volume_remote_connect(v) : err;
+}
+
+/* put_off - after an error. result: ms until it is tried again */
+static uint64_t
+put_off(struct cw_volume *v, struct sched *sc)
+{
+	bool is_lost = v->row.irrecoverable != NULL;
+	uint64_t min = is_lost ? v->tune.look_ms : v->tune.retry_ms,
+		 max = is_lost ? LOST_MAX_MS : RETRY_MAX_MS;
+
+	sc->retry_ms *= 2;
+	sc->retry_ms = sc->retry_ms < min ? min : sc->retry_ms > max ? max : sc->retry_ms;
+	sc->retry_at_ns = clock_mono_ns() + sc->retry_ms * NS_PER_MS;
+	return sc->retry_ms;
+}
+
 /* work_once - all that is due. result: ms until something is due again */
 static uint64_t
 work_once(struct cw_volume *v, struct sched *sc)
 {
-	struct vol_remote *r = v->remote;
 	uint64_t now = clock_mono_ns(), due, next;
-	int err = 0;
+	struct vol_remote *r;
+	int err;
 
 	pthread_mutex_lock(&v->sched_lock);
 	if (v->is_retry_now)
@@ -577,17 +599,12 @@ work_once(struct cw_volume *v, struct sched *sc)
 	pthread_mutex_unlock(&v->sched_lock);
 	if (now < sc->retry_at_ns)
 		return (sc->retry_at_ns - now) / NS_PER_MS + 1;
-	if (v->row.irrecoverable == NULL)
-		err = probe(v);
-	if (err == 0 && r == NULL && v->row.irrecoverable == NULL)
-		err = volume_remote_connect(v);
+	err = open_remote(v);
 	r = v->remote;
-	if (r == NULL && err == 0)
-		return UINT64_MAX;
 	due = r == NULL || v->is_fenced ? UINT64_MAX : seal_due(v);
 	if (err == 0)
 		err = snaps_run(v, r, sc); /* those that were held up, or found at the start */
-	if (!holds_up(err) && !v->is_fenced && !volume_is_stopping(v) &&
+	if (r != NULL && !holds_up(err) && !v->is_fenced && !volume_is_stopping(v) &&
 	    (due == 0 || has_sealed(v))) {
 		err = epoch_run(v, r);
 		if (sc->tick_retry_ms == 0)
@@ -601,12 +618,8 @@ work_once(struct cw_volume *v, struct sched *sc)
 	drains_tell(v, v->is_detaching ? err : 0);
 	if (err == -ENOSPC) /* the map beside the index; what it waits for waits for it */
 		cache_lend_room(v->cache);
-	if (err != 0) {
-		sc->retry_ms = sc->retry_ms == 0 ? RETRY_MIN_MS : sc->retry_ms * 2;
-		sc->retry_ms = sc->retry_ms > RETRY_MAX_MS ? RETRY_MAX_MS : sc->retry_ms;
-		sc->retry_at_ns = clock_mono_ns() + sc->retry_ms * NS_PER_MS;
-		return sc->retry_ms;
-	}
+	if (err != 0)
+		return put_off(v, sc);
 	sc->retry_ms = 0;
 	now = clock_mono_ns();
 	next = v->is_fenced	       ? UINT64_MAX

@@ -139,8 +139,9 @@ cw_snapshot_create(struct cw_volume *v, const char *id, const char *description,
 	cache_space_lock(v->space);
 	if (find_snap(v, id) != NULL || is_in_bucket(v, id))
 		err = -EEXIST;
-	else if (!is_now && (v->remote == NULL || v->row.committed_epoch == 0))
-		err = -ENOENT;
+	else if (!is_now && (v->remote == NULL ||
+				(v->row.committed_epoch == 0 && v->row.committed_time_ns == 0)))
+		err = -ENOENT; /* it was made empty, and nothing was uploaded since */
 	if (err == 0) {
 		s = volume_snap_new(id, description);
 		s->time_ns = clock_real_ns();
@@ -256,6 +257,22 @@ cw_snapshot_each(
 		free((char *)(uintptr_t)a.all[i].description);
 	}
 	free(a.all);
+}
+
+bool
+cw_snapshot_is_due(struct cw_volume *v)
+{
+	struct list *l;
+	bool is_due = false;
+
+	if (!volume_enter(v))
+		return false;
+	cache_space_lock(v->space);
+	list_for_each(l, &v->row.snaps) is_due =
+	    is_due || !container_of(l, struct volume_snap, link)->has_failed;
+	cache_space_unlock(v->space);
+	volume_leave(v);
+	return is_due;
 }
 
 struct points {

@@ -90,9 +90,9 @@ def run_case(case, sides, reps, seconds):
             for mode in sides if mode != "tgt"]
 
 
-def run(work, reps, seconds, only, volumes=None):
-    """volumes: as Causeway's; "" has sealing and uploads go on meanwhile, with default settings"""
-    peer, ours = Tgt(work), Causeway(work, name="iscsi", pin=0, iscsi_port=PORT, volumes=volumes)
+def run(work, reps, seconds, only, volumes=None, name="iscsi"):
+    """volumes: as Causeway's; "" has sealing and uploads go on meanwhile, with default settings. name: of our state's directory"""
+    peer, ours = Tgt(work), Causeway(work, name=name, pin=0, iscsi_port=PORT, volumes=volumes)
     rows = []
     sides = {}
     try:

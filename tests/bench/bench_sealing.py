@@ -5,4 +5,4 @@ import bench_iscsi
 
 
 def run(work, reps, seconds, only):
-    return bench_iscsi.run(work, reps, seconds, only, volumes="")
+    return bench_iscsi.run(work, reps, seconds, only, volumes="", name="sealing")

@@ -12,25 +12,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import faultgw  # noqa: E402
 from faultgw import MIB  # noqa: E402
 
-STOP_S = 9  # 3 s of grace for the calls of clients, 3 s for uploads of all shares, and a bit
-
-
-def stop_quickly(g):
-    start = time.monotonic()
-    g.stop()
-    took = time.monotonic() - start
-    print("  stopped in %.1f s" % took, flush=True)
-    assert took < STOP_S * faultgw.SLOW, "%.1f s to stop" % took
-
-
-def hang(g):
-    g.store.faults({"op": "*", "action": "latency", "latency_ms": 600000})
-
-
-def freed(g):
-    g.store.stop(9)  # with whatever it sleeps over
-    g.store.start()
-
 
 def main():
     with faultgw.Gateway(settle_ms=50) as g:
@@ -43,7 +24,7 @@ def main():
         g.s3.put_object(Bucket="hung", Key="theirs/x", Body=b"x")
         g.drop_clean()
 
-        hang(g)
+        g.hang_store()
         new = faultgw.pattern("new", 20 * MIB)
         c.put("small", b"small")
         c.put("big", new)
@@ -52,15 +33,15 @@ def main():
         reader = threading.Thread(target=read_something, args=(g,), daemon=True)
         reader.start()
         time.sleep(1)  # let the requests get there
-        stop_quickly(g)
-        freed(g)
+        g.stop_quickly()
+        g.free_store()
 
         # and right after a start, when it asks whether the bucket is there
-        hang(g)
+        g.hang_store()
         g.run()
         time.sleep(0.5)
-        stop_quickly(g)
-        freed(g)
+        g.stop_quickly()
+        g.free_store()
 
         g.run()
         g.drain()

@@ -6,6 +6,7 @@ initiator ever gets a byte of it for data."""
 import base64
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 import faultgw  # noqa: E402
@@ -77,7 +78,8 @@ def damaged_log():
 
 
 def damaged_checkpoint():
-    """The newest checkpoint cannot be read when another appliance attaches: an older one stands in, or it says which."""
+    """The newest checkpoint cannot be read when another appliance attaches: an older one stands in, or it says which.
+    IRRECOVERABLE is what the bucket said for half a minute, and no longer than it says so."""
     with volgw.Gateway(keep_s=3600) as g:
         d = filled(g, "map")
         for _ in range(3):
@@ -96,12 +98,25 @@ def damaged_checkpoint():
         d.check_export()
         faultgw.find("damaged.*" + maps[-1], g.log())
         d.close()
-        for key in g.keys_of(d.v, "map/"):
+        maps = {key: g.object(d.v, key) for key in g.keys_of(d.v, "map/")}
+        for key in maps:
             g.replace(d.v, key, b"not a checkpoint")
         g.lose()
+        began = time.monotonic()
         g.attach(d.v, "IRRECOVERABLE")
         print("  none left: %s" % g.state(d.v)["reason"])
+        assert time.monotonic() - began > 30, "believed at once"
         faultgw.find("map/", g.state(d.v)["reason"])
+        for key, good in maps.items():
+            g.replace(d.v, key, good)
+        g.stop()  # each start looks at it
+        g.run()
+        volgw.wait_for("the volume to come back", lambda: g.state(d.v)["status"] == "AVAILABLE")
+        assert len(g.events("volume-recovered")) == 1, g.events()
+        d.connect()
+        d.check("LUN of a bucket that was mended")
+        d.check_export()
+        d.close()
 
 
 def damaged_description():
@@ -109,11 +124,18 @@ def damaged_description():
     with volgw.Gateway() as g:
         d = filled(g, "json", nblocks=64)
         d.close()
+        good = g.object(d.v, "volume.json")
         g.replace(d.v, "volume.json", b"{]")
         g.lose()
         g.attach(d.v, "IRRECOVERABLE")
         print("  %s" % g.state(d.v)["reason"])
         faultgw.find("volume.json", g.state(d.v)["reason"])
+        g.replace(d.v, "volume.json", good)
+        g.v1("POST", "/v1/volumes/%s/drain" % d.v.id)  # looks at it
+        volgw.wait_for("the volume to come back", lambda: g.state(d.v)["status"] == "AVAILABLE")
+        d.connect()
+        assert read_all(d) == []
+        d.close()
 
 
 def wrong_key():

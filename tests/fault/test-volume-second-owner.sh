@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # test: timeout=300
 # Two appliances told to own one volume: the later one gets it, the earlier one notices, says so, and writes
-# nothing to the bucket any more; what the later one wrote stays.
+# nothing to the bucket any more; what the later one wrote stays, also when the volume is deleted at the earlier one.
 GW_VOLUMES=1
 GW_VOLUMES_CONF='seal_interval_ms = 300'
 . "$(dirname "$0")/../lib/gateway.sh"
@@ -72,6 +72,13 @@ gw_restart
 sleep 2
 settings_are_the_second_ones || gw_fail "the first one wrote settings.json"
 [ "$(objects)" = "$before" ] || gw_fail "the first one went on writing: $(diff <(echo "$before") <(objects))"
+
+step "deleted at the first one, it loses nothing"
+is_forgotten() { ! gw_v1 GET /v1/volumes/alpha >/dev/null 2>&1 && gw_v1 GET "/v1/events?type=volume-deleted" | grep -q '"objects-left":true'; }
+gw_aws delete-volume --volume-arn "$alpha" >/dev/null || gw_fail "delete"
+gw_wait 60 "the first one to forget it" is_forgotten
+diff <(echo "$before" | grep -v /owner) <(objects | grep -v /owner) || gw_fail "objects of the second one are gone or other ones"
+holds "$ISCSI2" 22 0 || gw_fail "its data"
 
 step "what the second one wrote stays, on a third look from the bucket"
 kill -9 "$second"

@@ -50,6 +50,32 @@ gw_run
 [ "$(gw_aws list-volumes)" = "$before" ] || gw_fail "the list changed"
 holds alpha 17 0 && holds alpha 34 1M || gw_fail "data lost by a SIGKILL"
 
+step "when it is uploaded is changed by SIGHUP and by tags, at once"
+reloads() { [ "$(grep -c 'gateway.main reloaded' "$GW_DIR/causewayd.log")" -eq "$1" ]; }
+interval() { # FROM TO: in [volumes]
+	local n
+	n=$(grep -c 'gateway.main reloaded' "$GW_DIR/causewayd.log")
+	sed -i "s/^seal_interval_ms = $1$/seal_interval_ms = $2/" "$GW_DIR/causeway.conf"
+	kill -HUP "$GW_PID"
+	gw_wait 10 "the reload" reloads $((n + 1))
+	sleep 1 # volumes take it over behind that line
+}
+gw_wait 60 "uploads" is_clean alpha
+interval 300 86400000
+fill alpha 35 4M
+sleep 2
+is_clean alpha && gw_fail "uploaded before its time"
+interval 86400000 300
+gw_wait 20 "the upload of what was written before" is_clean alpha
+gw_aws add-tags-to-resource --resource-arn "$alpha" --tags Key=causeway:seal-interval-ms,Value=86400000 >/dev/null || gw_fail tag
+fill alpha 36 5M
+sleep 2
+is_clean alpha && gw_fail "uploaded before the time that the tag says"
+expect "is not a number" gw_aws add-tags-to-resource --resource-arn "$alpha" --tags Key=causeway:seal-interval-ms,Value=soon
+gw_aws remove-tags-from-resource --resource-arn "$alpha" --tag-keys causeway:seal-interval-ms >/dev/null || gw_fail untag
+gw_wait 20 "the upload after the tag went" is_clean alpha
+holds alpha 35 4M && holds alpha 36 5M || gw_fail "data lost"
+
 step "CHAP credentials are asked for after a restart, too"
 target=$(gw_aws describe-cached-iscsi-volumes --volume-arns "$alpha" --query 'CachediSCSIVolumes[0].VolumeiSCSIAttributes.TargetARN' --output text)
 gw_aws update-chap-credentials --target-arn "$target" --initiator-name iqn.2008-11.org.linux-kvm \

@@ -239,6 +239,22 @@ socket = run/fuse.sock
         self.proc = None
         assert code == 0, "causewayd ended with %d" % code
 
+    def stop_quickly(self, seconds=9):
+        """3 s of grace for the calls of clients, 3 s for uploads, and a bit: nobody waits for a store that hangs"""
+        start = time.monotonic()
+        self.stop()
+        took = time.monotonic() - start
+        print("  stopped in %.1f s" % took, flush=True)
+        assert took < seconds * SLOW, "%.1f s to stop" % took
+
+    def hang_store(self):
+        """It takes requests and does not answer."""
+        self.store.faults({"op": "*", "action": "latency", "latency_ms": 600000})
+
+    def free_store(self):
+        self.store.stop(9)  # with whatever it sleeps over
+        self.store.start()
+
     def check(self):
         """`causeway check`, offline. -> its report"""
         r = subprocess.run([os.path.join(O, "causeway"), "--config", self.conf_path, "check", "--json"],

@@ -50,6 +50,7 @@ enum pending_op { P_NONE, P_CREATE, P_WRITE, P_TRUNCATE, P_RENAME, P_REMOVE };
 
 static struct file_state files[NFILES];
 static struct nfs_context *nfs;
+static struct nfs_url *url;
 static const char *url_text, *dir;
 static uint32_t next_version = 1, next_name = 1;
 static uint64_t nops, nrounds;
@@ -147,36 +148,53 @@ is_listening(const char *server)
 /* libnfs 4.0 crashes on some errors of a mount (it prints what is not there), for example when nobody answers
  * in time: a child tries first. */
 static bool
-can_mount(const struct nfs_url *u)
+can_mount(void)
 {
 	int status;
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(nfs_mount(nfs, u->server, u->path) == 0 ? 0 : 1);
+		_exit(nfs_mount(nfs, url->server, url->path) == 0 ? 0 : 1);
 	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
 	       WEXITSTATUS(status) == 0;
 }
 
-static bool
-connect_server(void)
+/* libnfs 4.0 crashes as well where it cancels the calls that still wait (nfs_destroy_context prints the NULL it hands
+ * to their callbacks as a string): the old context is left where it is, some kilobytes a cut, and only its connection ends. */
+static void
+abandon_server(void)
 {
-	struct nfs_url *u;
-	bool ok;
+	int fd = nfs_get_fd(nfs);
 
-	if (nfs != NULL)
-		nfs_destroy_context(nfs);
+	if (fd >= 0)
+		shutdown(fd, SHUT_RDWR);
+}
+
+/* A context of the URL's ports and version; url: its parts. */
+static void
+new_context(void)
+{
+	if (url != NULL)
+		nfs_destroy_url(url);
 	nfs = nfs_init_context();
-	u = nfs_parse_url_dir(nfs, url_text);
-	if (u == NULL) {
+	url = nfs_parse_url_dir(nfs, url_text);
+	if (url == NULL) {
 		fprintf(stderr, "bad URL: %s\n", nfs_get_error(nfs));
 		exit(2);
 	}
 	nfs_set_autoreconnect(nfs, 0);
 	nfs_set_timeout(nfs, 4000);
-	ok = is_listening(u->server) && can_mount(u) && nfs_mount(nfs, u->server, u->path) == 0;
-	nfs_destroy_url(u);
-	return ok;
+}
+
+static bool
+connect_server(void)
+{
+	if (url != NULL && !is_listening(url->server))
+		return false;
+	if (nfs != NULL)
+		abandon_server();
+	new_context();
+	return can_mount() && nfs_mount(nfs, url->server, url->path) == 0;
 }
 
 static void

@@ -19,6 +19,7 @@ import time
 
 import faultgw
 import iscsi
+import volfmt
 from faultgw import MIB, wait_for  # noqa: F401
 
 BLOCK = 4096
@@ -157,6 +158,17 @@ recovery_keep_s = %d
         for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=top + part):
             out.update((o["Key"][len(top):], o["ETag"]) for o in page.get("Contents", []))
         return out
+
+    def only_what_is_needed(self, v):
+        """Is there nothing in the bucket but what the image and the snapshots need, and all of that?"""
+        keys = self.keys_of(v)
+        have = {k for k in keys if k.startswith(("log/", "map/"))}
+        try:
+            want = volfmt.referenced(keys, lambda key: self.object(v, key))
+        except self.s3.exceptions.NoSuchKey:  # deleted since it was listed
+            return False
+        assert not want - have, "missing: %s" % sorted(want - have)
+        return have == want
 
     def object(self, v, key):
         return self.body(BUCKET, PREFIX + v.id + "/" + key)

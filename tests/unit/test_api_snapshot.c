@@ -131,13 +131,24 @@ ec2_filters_and_pages(void **state)
 	free(b);
 }
 
+static bool
+is_in_fake(const char *id)
+{
+	bool is;
+
+	pthread_mutex_lock(&fake_lock);
+	is = fake_snapshot(id) != NULL;
+	pthread_mutex_unlock(&fake_lock);
+	return is;
+}
+
 static void
 a_snapshot_of_a_deleted_volume_is_deleted_through_the_bucket(void **state)
 {
 	struct fx *fx = *state;
 	char *g = fx_gateway(fx, "CACHED", "gw"), *arn = fx_volume(fx, g, "t");
 	char *id = make_snapshot(fx, arn, "kept"), form[96];
-	int destroyed;
+	int destroyed, tries;
 
 	fake_complete(fake_of(fx, arn));
 	snprintf(form, sizeof(form), "Action=DescribeSnapshots&SnapshotId.1=%s", id);
@@ -148,19 +159,51 @@ a_snapshot_of_a_deleted_volume_is_deleted_through_the_bucket(void **state)
 		clock_sleep_ms(2);
 	fx_restart(fx);
 	ec2_says(fx, form, 200, "completed", NULL);
-	destroyed = fake_destroys;
-	fake_state = "CREATING"; /* its bucket does not answer yet */
+	fake_destroy_err = -ERR_OFFLINE;
+	tries = fake_destroy_tries;
 	snprintf(form, sizeof(form), "Action=DeleteSnapshot&SnapshotId=%s", id);
 	ec2_says(fx, form, 200, "<return>true</return>", NULL);
 	ec2_says(fx, form, 400, "InvalidSnapshot.NotFound", NULL);
-	assert_non_null(fake_snapshot(id));
-	fake_state = "AVAILABLE";
-	for (int i = 0; i < 5000 && fake_destroys == destroyed; i++)
+	for (int i = 0; i < 5000 && fake_destroy_tries == tries; i++)
 		clock_sleep_ms(2);
-	assert_null(fake_snapshot(id));
+	fx_restart(fx); /* goes on with it */
+	assert_true(is_in_fake(id));
+	fake_destroy_err = 0;
+	for (int i = 0; i < 5000 && is_in_fake(id); i++)
+		clock_sleep_ms(2);
+	assert_false(is_in_fake(id));
 	free(g);
 	free(arn);
 	free(id);
+}
+
+static void
+a_snapshot_that_cannot_be_deleted_holds_up_no_other(void **state)
+{
+	struct fx *fx = *state;
+	char *g = fx_gateway(fx, "CACHED", "gw"), *arn = fx_volume(fx, g, "t"), *ids[3], form[96];
+
+	for (int i = 0; i < 3; i++)
+		ids[i] = make_snapshot(fx, arn, "kept");
+	fake_complete(fake_of(fx, arn));
+	json_decref(fx_call(fx, "DeleteVolume", fx_arg("VolumeARN", arn)));
+	snprintf(fake_refused, sizeof(fake_refused), "%s", ids[0]);
+	for (int i = 0; i < 3; i++) {
+		snprintf(form, sizeof(form), "Action=DeleteSnapshot&SnapshotId=%s", ids[i]);
+		ec2_says(fx, form, 200, "<return>true</return>", NULL);
+	}
+	for (int i = 0; i < 5000 && (is_in_fake(ids[1]) || is_in_fake(ids[2])); i++)
+		clock_sleep_ms(2);
+	assert_false(is_in_fake(ids[1]) || is_in_fake(ids[2]));
+	assert_true(is_in_fake(ids[0]));
+	fake_refused[0] = '\0';
+	for (int i = 0; i < 10000 && is_in_fake(ids[0]); i++)
+		clock_sleep_ms(2);
+	assert_false(is_in_fake(ids[0]));
+	free(g);
+	free(arn);
+	for (int i = 0; i < 3; i++)
+		free(ids[i]);
 }
 
 static void
@@ -332,6 +375,7 @@ main(void)
 	    CASE(a_snapshot_is_pending_then_completed),
 	    CASE(ec2_filters_and_pages),
 	    CASE(a_snapshot_of_a_deleted_volume_is_deleted_through_the_bucket),
+	    CASE(a_snapshot_that_cannot_be_deleted_holds_up_no_other),
 	    CASE(snapshots_under_v1),
 	    CASE(recovery_points_become_snapshots),
 	    cmocka_unit_test(times_of_a_schedule),

@@ -239,6 +239,126 @@ a_deleted_volume_is_gone_at_once_and_its_name_is_free(void **state)
 	free(arn);
 }
 
+/* wait_gone - until the row of a deleted volume is. */
+static void
+wait_gone(struct fx *fx, const char *arn)
+{
+	bool is_there = true;
+
+	for (int i = 0; i < 5000 && is_there; i++) {
+		clock_sleep_ms(2);
+		control_lock(fx->c);
+		is_there = control_volume_by_id(fx->c, strrchr(arn, '/') + 1) != NULL;
+		control_unlock(fx->c);
+	}
+	assert_false(is_there);
+}
+
+static void
+a_deletion_that_the_bucket_refuses_is_tried_again(void **state)
+{
+	struct fx *fx = *state;
+	char *g = fx_gateway(fx, "CACHED", "gw-g"), *arn = fx_volume(fx, g, "t"), *other;
+	int destroyed = fake_destroys, tries = fake_destroy_tries;
+
+	fx_wait(fx, arn, VOLUME_SERVING);
+	fake_destroy_err = -ERR_OFFLINE;
+	json_decref(fx_call(fx, "DeleteVolume", fx_arg("VolumeARN", arn)));
+	for (int i = 0; i < 5000 && fake_destroy_tries == tries; i++)
+		clock_sleep_ms(2);
+	fx_fails(fx, "DeleteVolume", fx_arg("VolumeARN", arn), "VolumeNotFound", "not found");
+	other = fx_volume(fx, g, "t"); /* its name is free meanwhile */
+	fx_wait(fx, other, VOLUME_SERVING);
+	tries = fake_destroy_tries;
+	for (int i = 0; i < 5000 && fake_destroy_tries == tries; i++)
+		clock_sleep_ms(2);
+	assert_true(fake_destroy_tries > tries);
+	fx_restart(fx);
+	assert_int_equal(fake_destroys, destroyed);
+	fake_destroy_err = 0;
+	wait_gone(fx, arn);
+	assert_int_equal(fake_destroys, destroyed + 1);
+	free(g);
+	free(arn);
+	free(other);
+}
+
+static bool
+is_open(const char *arn)
+{
+	struct cw_volume *v = cw_volume_by_id(strrchr(arn, '/') + 1);
+
+	if (v == NULL)
+		return false;
+	cw_volume_put(v);
+	return true;
+}
+
+static void
+a_deletion_waits_for_snapshots(void **state)
+{
+	struct fx *fx = *state;
+	char *g = fx_gateway(fx, "CACHED", "gw-g"), *arn = fx_volume(fx, g, "t");
+	int destroyed = fake_destroys;
+
+	fx_wait(fx, arn, VOLUME_SERVING);
+	fake_is_due = true;
+	json_decref(fx_call(fx, "DeleteVolume", fx_arg("VolumeARN", arn)));
+	fx_fails(fx, "DeleteVolume", fx_arg("VolumeARN", arn), "VolumeNotFound", "not found");
+	clock_sleep_ms(1500);
+	assert_true(is_open(arn));
+	fx_restart(fx); /* opens it again, to go on */
+	clock_sleep_ms(500);
+	assert_true(is_open(arn));
+	assert_int_equal(fake_destroys, destroyed);
+	fake_is_due = false;
+	wait_gone(fx, arn);
+	assert_int_equal(fake_destroys, destroyed + 1);
+	free(arn);
+	arn = fx_volume(fx, g, "t");
+	fx_wait(fx, arn, VOLUME_SERVING);
+	fake_is_due = true; /* in vain where they can never be done */
+	fake_state = "IRRECOVERABLE";
+	json_decref(fx_call(fx, "DeleteVolume", fx_arg("VolumeARN", arn)));
+	wait_gone(fx, arn);
+	fake_state = "AVAILABLE";
+	fake_is_due = false;
+	free(g);
+	free(arn);
+}
+
+static void
+a_volume_that_others_may_have_is_deleted_here_alone(void **state)
+{
+	struct fx *fx = *state;
+	char *g = fx_gateway(fx, "CACHED", "gw-g"), *arn = fx_volume(fx, g, "t");
+	int tries = fake_destroy_tries;
+
+	fx_wait(fx, arn, VOLUME_SERVING);
+	fake_is_fenced = true; /* and the other one may have given it up again */
+	json_decref(fx_call(fx, "DeleteVolume", fx_arg("VolumeARN", arn)));
+	wait_gone(fx, arn);
+	fake_is_fenced = false;
+	free(arn);
+	arn = fx_volume(fx, g, "t");
+	fx_wait(fx, arn, VOLUME_SERVING);
+	json_decref(fx_call(fx, "DetachVolume", fx_arg("VolumeARN", arn)));
+	fx_wait(fx, arn, VOLUME_DETACHED);
+	json_decref(fx_call(fx, "DeleteVolume", fx_arg("VolumeARN", arn)));
+	wait_gone(fx, arn);
+	assert_int_equal(fake_destroy_tries, tries);
+	free(arn);
+	arn = fx_volume(fx, g, "t");
+	fx_wait(fx, arn, VOLUME_SERVING);
+	fake_destroy_err = -ESTALE; /* nobody knew, but the bucket does */
+	json_decref(fx_call(fx, "DeleteVolume", fx_arg("VolumeARN", arn)));
+	wait_gone(fx, arn);
+	fake_destroy_err = 0;
+	assert_int_equal(fake_destroy_tries, tries + 1);
+	free(g);
+	free(arn);
+}
+
 static atomic_int fake_ended;
 
 static void
@@ -530,6 +650,34 @@ tags_of_volumes(void **state)
 }
 
 static void
+tags_that_are_settings_are_in_force_at_once(void **state)
+{
+	struct fx *fx = *state;
+	char *g = fx_gateway(fx, "CACHED", "gw-g"), *arn = fx_volume(fx, g, "t");
+	const struct cw_volume_conf *conf =
+	    cw_volume_conf(fx_wait(fx, arn, VOLUME_SERVING)->volume);
+	uint32_t interval_ms = conf->seal_interval_ms, keep_s = conf->recovery_keep_s;
+	json_t *in;
+
+	assert_true(conf->is_compressed);
+	json_decref(fx_call(fx, "AddTagsToResource",
+	    json_pack("{s:s,s:[{s:s,s:s},{s:s,s:s},{s:s,s:s}]}", "ResourceARN", arn, "Tags", "Key",
+		"causeway:compression", "Value", "off", "Key", "causeway:recovery-keep-s", "Value",
+		"77", "Key", "causeway:seal-interval-ms", "Value", "1234")));
+	assert_false(conf->is_compressed);
+	assert_int_equal(conf->recovery_keep_s, 77);
+	assert_int_equal(conf->seal_interval_ms, 1234);
+	in = json_pack("{s:s,s:[s,s,s]}", "ResourceARN", arn, "TagKeys", "causeway:compression",
+	    "causeway:recovery-keep-s", "causeway:seal-interval-ms");
+	json_decref(fx_call(fx, "RemoveTagsFromResource", in));
+	assert_true(conf->is_compressed);
+	assert_int_equal(conf->recovery_keep_s, keep_s);
+	assert_int_equal(conf->seal_interval_ms, interval_ms);
+	free(g);
+	free(arn);
+}
+
+static void
 resize_grows_and_is_remembered(void **state)
 {
 	struct fx *fx = *state;
@@ -565,6 +713,9 @@ main(void)
 	    CASE(volumes_survive_restarts),
 	    CASE(a_volume_that_cannot_be_opened_says_why_and_is_tried_again),
 	    CASE(a_deleted_volume_is_gone_at_once_and_its_name_is_free),
+	    CASE(a_deletion_that_the_bucket_refuses_is_tried_again),
+	    CASE(a_deletion_waits_for_snapshots),
+	    CASE(a_volume_that_others_may_have_is_deleted_here_alone),
 	    CASE(detach_then_attach),
 	    CASE(chap_is_in_force_from_the_first_moment),
 	    CASE(a_stored_volume_has_its_disk_and_a_daily_snapshot),
@@ -572,6 +723,7 @@ main(void)
 	    CASE(clones_come_from_recovery_points),
 	    CASE(an_encrypted_volume_hands_its_key_to_its_clones),
 	    CASE(tags_of_volumes),
+	    CASE(tags_that_are_settings_are_in_force_at_once),
 	    CASE(resize_grows_and_is_remembered),
 	};
 

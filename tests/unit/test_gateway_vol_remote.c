@@ -262,6 +262,55 @@ of_two_owners_one_writes(void **state)
 	vf_free(&f);
 }
 
+/* The terms of before sort their epochs behind those of now; a restart at term 1 would hide what came last. */
+static void
+an_owner_object_that_is_gone_ends_no_order_of_terms(void **state)
+{
+	struct vol_remote_stats st;
+	struct vf_image old;
+	char key[VOL_KEY_MAX];
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 2000);
+	vf_create(&f);
+	for (int i = 0; i < 4; i++) {
+		vf_epoch(&f, 30, 30, 10);
+		vf_reopen_bucket(&f);
+	}
+	vol_remote_get_stats(f.r, &st);
+	assert_int_equal(st.term, 5);
+	vol_remote_close(f.r);
+	f.r = NULL;
+	old = f.now;
+	vol_key(key, "p/", "vol-0001", "owner");
+	assert_true(objstore_mem_delete(f.store, key));
+	vf_reopen_bucket(&f);
+	vf_check(f.r, &old);
+	vol_remote_get_stats(f.r, &st);
+	assert_true(st.term > 5 + 1); /* somebody may have taken 6 and not have used it yet */
+	for (int i = 0; i < 3; i++)
+		vf_epoch(&f, 30, 30, 10);
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+	vf_reopen_bucket(&f);
+	vf_check(f.r, &f.now);
+	vf_free(&f);
+}
+
+static void
+a_new_volume_begins_with_the_first_term(void **state)
+{
+	struct vol_remote_stats st;
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 2000);
+	vf_create(&f);
+	vol_remote_get_stats(f.r, &st);
+	assert_int_equal(st.term, 1);
+	vf_free(&f);
+}
+
 struct thief {
 	struct vf *f;
 	unsigned int at; /* the n-th request from now on */
@@ -427,6 +476,88 @@ store_errors_are_returned_and_the_call_continues(void **state)
 			vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
 		}
 	}
+	vf_free(&f);
+}
+
+static char *
+first_log(struct vf *f, size_t *len)
+{
+	char *key, *data = NULL;
+
+	for (size_t i = 0; data == NULL && (key = objstore_mem_key_at(f->store, i)) != NULL; i++) {
+		if (strstr(key, "/log/") != NULL)
+			data = objstore_mem_get(f->store, key, len, NULL);
+		free(key);
+	}
+	assert_non_null(data);
+	return data;
+}
+
+/* keys are written with one content, ever */
+static void
+an_epoch_that_was_begun_ends_with_the_settings_of_its_beginning(void **state)
+{
+	uint64_t before, after;
+	size_t len, len2;
+	char *one, *two;
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 4000);
+	vf_create(&f);
+	vf_seal(&f, 40, 10, 0);
+	objstore_mem_fail_next(f.store, OBJ_PUT, -ERR_OFFLINE, true, 1);
+	assert_int_equal(vf_put(&f), -ERR_OFFLINE); /* but its first object is there */
+	one = first_log(&f, &len);
+	vol_remote_set(f.r, true, 3600);
+	assert_int_equal(vf_put(&f), 0);
+	two = first_log(&f, &len2);
+	assert_int_equal(len, len2);
+	assert_memory_equal(one, two, len);
+	vf_apply(&f);
+	(void)vf_count(&f, "/log/", &before);
+	assert_true(before > f.written);
+	f.written = 0;
+	vf_epoch(&f, 40, 10, 0);
+	(void)vf_count(&f, "/log/", &after);
+	assert_true(after - before < f.written); /* the next one is compressed */
+	vf_check(f.r, &f.now);
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+	free(one);
+	free(two);
+	vf_free(&f);
+}
+
+static size_t
+points(struct vf *f)
+{
+	size_t n;
+
+	pthread_mutex_lock(&f->r->lock);
+	n = f->r->im.npoints;
+	pthread_mutex_unlock(&f->r->lock);
+	return n;
+}
+
+static void
+recovery_points_go_when_they_need_not_be_kept_any_more(void **state)
+{
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 1000);
+	f.conf.recovery_keep_s = 3600;
+	vf_create(&f);
+	for (int i = 0; i < 8; i++) {
+		vf_epoch(&f, 40, 40, 0);
+		vf_tick(&f);
+	}
+	assert_true(points(&f) >= 8);
+	vol_remote_set(f.r, false, 0);
+	vf_epoch(&f, 40, 40, 0);
+	vf_tick(&f);
+	assert_true(points(&f) < 8);
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
 	vf_free(&f);
 }
 
@@ -644,6 +775,107 @@ a_missing_volume_is_not_found(void **state)
 	vf_free(&f);
 }
 
+/* Also when the listing does not show its log yet, a volume of somebody else is not taken for a beginning of ours. */
+static void
+a_creation_of_another_appliance_is_left_alone(void **state)
+{
+	struct vol_remote *r;
+	char why[256];
+	uint64_t puts;
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 1000);
+	vf_create(&f);
+	puts = objstore_mem_count(f.store, OBJ_PUT);
+	f.conf.appliance_id = "gw-b";
+	assert_int_equal(vol_remote_create(&f.conf, NULL, &r, why, sizeof(why)), -EEXIST);
+	assert_non_null(strstr(why, "in the bucket already"));
+	assert_int_equal(objstore_mem_count(f.store, OBJ_PUT), puts);
+	vf_epoch(&f, 3, 3, 0);
+	vf_free(&f);
+}
+
+/* last_key - the last key with this part; caller frees. */
+static char *
+last_key(struct vf *f, const char *part)
+{
+	char *found = NULL, *key;
+
+	for (size_t i = 0; (key = objstore_mem_key_at(f->store, i)) != NULL; i++) {
+		char *other = strstr(key, part) != NULL ? found : key;
+
+		found = other == key ? found : key;
+		free(other);
+	}
+	assert_non_null(found);
+	return found;
+}
+
+/* open_left_alone - it is not opened, for this reason, and nothing was written. */
+static void
+open_left_alone(struct vf *f, int want, const char *why_part)
+{
+	uint64_t puts = objstore_mem_count(f->store, OBJ_PUT);
+	struct vol_remote_owner who;
+	char why[256] = "";
+
+	assert_int_equal(vol_remote_open_bucket(&f->conf, &f->r, why, sizeof(why)), want);
+	assert_non_null(strstr(why, why_part));
+	assert_int_equal(objstore_mem_count(f->store, OBJ_PUT), puts);
+	assert_int_equal(vol_remote_read_owner(&f->conf, &who), 0);
+	assert_int_equal(who.term, 1);
+}
+
+/* What comes back must be found as it was: no checkpoint of an older epoch in front of it, and no other owner
+ * was told to stop. */
+static void
+a_bucket_that_answers_wrongly_is_left_as_it_is(void **state)
+{
+	char *log, *map, *log_bytes, *map_bytes;
+	size_t log_len, map_len;
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 1000);
+	vf_create(&f);
+	for (unsigned int i = 0; i < 3; i++)
+		vf_epoch(&f, 20, 20, 0);
+	vol_remote_close(f.r);
+	f.r = NULL;
+	vol_remote_forget_local(f.stem);
+	f.conf.is_epoch_known = true;
+	f.conf.epoch = 2;
+	open_left_alone(&f, -EUCLEAN, "holds epoch 3 of the volume, this gateway knows epoch 2");
+	f.conf.epoch = 3;
+	log = last_key(&f, "/log/");
+	log_bytes = objstore_mem_get(f.store, log, &log_len, NULL);
+	assert_true(objstore_mem_delete(f.store, log)); /* a listing of some time ago */
+	open_left_alone(&f, -EUCLEAN, "holds epoch 2 of the volume, this gateway knows epoch 3");
+	f.conf.is_epoch_known = false;
+	f.conf.is_doubted = true;
+	map = last_key(&f, "/map/");
+	map_bytes = objstore_mem_get(f.store, map, &map_len, NULL);
+	assert_true(objstore_mem_delete(f.store, map));
+	open_left_alone(&f, -ENOENT, "no checkpoint");
+	objstore_mem_put(f.store, map, map_bytes, map_len, NULL, 0, NULL);
+	objstore_mem_put(f.store, log, log_bytes, log_len, NULL, 0, NULL);
+	f.conf.is_epoch_known = true;
+	f.conf.epoch = 2;
+	f.conf.sealed_epoch = 3; /* its answer did not come any more */
+	vf_reopen_bucket(&f);
+	assert_int_equal(vol_remote_epoch(f.r), 3);
+	vf_check(f.r, &f.now);
+	f.epoch = 3;
+	vf_epoch(&f, 10, 10, 0);
+	vf_check_bucket(&f, "vol-0001", &f.now, f.epoch);
+	free(log);
+	free(map);
+	free(log_bytes);
+	free(map_bytes);
+	vf_free(&f);
+}
+
 static void
 a_creation_that_was_cut_goes_on(void **state)
 {
@@ -679,10 +911,14 @@ main(void)
 	    cmocka_unit_test(an_epoch_that_only_the_bucket_knows_is_adopted),
 	    cmocka_unit_test(damaged_local_files_lead_to_the_bucket),
 	    cmocka_unit_test(of_two_owners_one_writes),
+	    cmocka_unit_test(an_owner_object_that_is_gone_ends_no_order_of_terms),
+	    cmocka_unit_test(a_new_volume_begins_with_the_first_term),
 	    cmocka_unit_test(a_takeover_amid_an_upload_is_noticed),
 	    cmocka_unit_test(late_writes_of_an_old_owner_are_garbage),
 	    cmocka_unit_test(a_released_volume_is_attached_by_another),
 	    cmocka_unit_test(store_errors_are_returned_and_the_call_continues),
+	    cmocka_unit_test(an_epoch_that_was_begun_ends_with_the_settings_of_its_beginning),
+	    cmocka_unit_test(recovery_points_go_when_they_need_not_be_kept_any_more),
 	    cmocka_unit_test(an_error_of_the_cache_is_returned),
 	    cmocka_unit_test(what_the_store_cannot_answer_now_is_not_lost),
 	    cmocka_unit_test(flipped_bits_are_never_served),
@@ -690,6 +926,8 @@ main(void)
 	    cmocka_unit_test(a_damaged_manifest_only_keeps_garbage),
 	    cmocka_unit_test(another_key_is_refused_up_front),
 	    cmocka_unit_test(a_missing_volume_is_not_found),
+	    cmocka_unit_test(a_creation_of_another_appliance_is_left_alone),
+	    cmocka_unit_test(a_bucket_that_answers_wrongly_is_left_as_it_is),
 	    cmocka_unit_test(a_creation_that_was_cut_goes_on),
 	};
 

@@ -129,6 +129,137 @@ a_destroyed_volume_leaves_what_others_need(void **state)
 	free(snap);
 }
 
+/* own - the owner object, as an appliance that took the volume over, or gave it up (""), leaves it. */
+static void
+own(struct vf *f, const char *appliance)
+{
+	struct vol_owner o = {.term = 9, .nonce = "x"};
+	char key[VOL_KEY_MAX], *text;
+
+	(void)snprintf(o.appliance, sizeof(o.appliance), "%s", appliance);
+	text = vol_owner_encode(&o);
+	vol_key(key, "p/", "vol-0001", "owner");
+	objstore_mem_put(f->store, key, text, strlen(text), NULL, 0, NULL);
+	free(text);
+}
+
+struct taking {
+	struct vf *f;
+	unsigned int
+	    at; /* before the n-th request, but before it is taken by whoever destroys it */
+	bool is_done, is_too_late;
+};
+
+static void
+take_over(struct objstore_req *req, void *ctx)
+{
+	struct taking *t = ctx;
+	size_t n = req->key != NULL ? strlen(req->key) : 0;
+
+	if (t->is_done || t->is_too_late)
+		return;
+	if (t->at-- == 0) {
+		t->is_done = true;
+		own(t->f, "gw-b");
+	} else if (req->op == OBJ_PUT && n > 6 && strcmp(req->key + n - 6, "/owner") == 0) {
+		t->is_too_late = true;
+	}
+}
+
+static void
+another_appliances_volume_is_not_destroyed(void **state)
+{
+	size_t n;
+	char key[VOL_KEY_MAX];
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 600);
+	vf_create(&f);
+	vf_epoch(&f, 40, 20, 0);
+	vol_remote_close(f.r);
+	f.r = NULL;
+	own(&f, "gw-b");
+	n = objstore_mem_objects(f.store);
+	assert_int_equal(vol_remote_destroy(&f.conf), -ESTALE);
+	assert_int_equal(objstore_mem_objects(f.store), n);
+	vol_key(key, "p/", "vol-0001", "volume.json"); /* nor when that cannot be read */
+	objstore_mem_put(f.store, key, "{", 1, NULL, 0, NULL);
+	assert_int_equal(vol_remote_destroy(&f.conf), -ESTALE);
+	assert_true(objstore_mem_delete(f.store, key));
+	assert_int_equal(vol_remote_destroy(&f.conf), -ESTALE);
+	assert_int_equal(objstore_mem_objects(f.store), n - 1);
+	vol_key(key, "p/", "vol-0001", "owner"); /* nor when nobody knows whose it is */
+	objstore_mem_put(f.store, key, "{", 1, NULL, 0, NULL);
+	assert_int_equal(vol_remote_destroy(&f.conf), -ERR_CHECKSUM);
+	assert_int_equal(objstore_mem_objects(f.store), n - 1);
+	own(&f, "");
+	assert_int_equal(vol_remote_destroy(&f.conf), 0);
+	assert_int_equal(objstore_mem_objects(f.store), 0);
+	vf_free(&f);
+}
+
+static void
+a_volume_taken_over_at_the_last_moment_is_not_destroyed(void **state)
+{
+	struct taking t = {0};
+
+	(void)state;
+	for (unsigned int at = 0; !t.is_too_late; at++) {
+		size_t n;
+		struct vf f;
+
+		vf_init(&f, 600);
+		vf_create(&f);
+		vf_epoch(&f, 40, 20, 0);
+		vol_remote_close(f.r);
+		f.r = NULL;
+		n = objstore_mem_objects(f.store);
+		t = (struct taking){.f = &f, .at = at};
+		objstore_mem_before(f.store, take_over, &t);
+		if (vol_remote_destroy(&f.conf) == 0) {
+			assert_true(t.is_too_late);
+			assert_true(at > 2);
+		} else {
+			assert_true(t.is_done);
+			objstore_mem_before(f.store, NULL, NULL);
+			assert_int_equal(vol_remote_destroy(&f.conf), -ESTALE);
+			assert_int_equal(objstore_mem_objects(f.store), n);
+		}
+		vf_free(&f);
+	}
+}
+
+static void
+a_snapshot_dropped_takes_a_deleted_volume_along_and_no_other(void **state)
+{
+	uint64_t bytes;
+	struct vf f;
+
+	(void)state;
+	vf_init(&f, 600);
+	vf_create(&f);
+	vf_epoch(&f, 40, 20, 0);
+	assert_int_equal(vol_remote_snapshot_create(f.r, "snap-1", "x", 1), 0);
+	assert_int_equal(vol_remote_snapshot_create(f.r, "snap-2", "x", 1), 0);
+	vf_epoch(&f, 40, 20, 0);
+	vol_remote_close(f.r);
+	f.r = NULL;
+	/* somebody may have attached it elsewhere, or will: it is not deleted */
+	own(&f, "gw-b");
+	assert_int_equal(vol_remote_snapshot_drop(&f.conf, "snap-1"), 0);
+	assert_int_equal(vf_count(&f, "/snap/", &bytes), 1);
+	vf_check_bucket(&f, "vol-0001", &f.now, 2);
+	assert_int_equal(vol_remote_snapshot_drop(&f.conf, "snap-1"), 0);
+	own(&f, "");
+	assert_int_equal(vol_remote_destroy(&f.conf), 1);
+	own(&f, "gw-b"); /* a deleted one is nobody's */
+	assert_int_equal(vol_remote_snapshot_drop(&f.conf, "snap-2"), 0);
+	assert_int_equal(objstore_mem_objects(f.store), 0);
+	assert_int_equal(vol_remote_snapshot_drop(&f.conf, "snap-2"), 0);
+	vf_free(&f);
+}
+
 /* ---- how much lies in the bucket, how much was sent ---- */
 
 static void
@@ -258,6 +389,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(snapshots_of_a_chain_stay_bit_exact),
 	    cmocka_unit_test(a_destroyed_volume_leaves_what_others_need),
+	    cmocka_unit_test(another_appliances_volume_is_not_destroyed),
+	    cmocka_unit_test(a_volume_taken_over_at_the_last_moment_is_not_destroyed),
+	    cmocka_unit_test(a_snapshot_dropped_takes_a_deleted_volume_along_and_no_other),
 	    cmocka_unit_test(the_bucket_stays_small_in_the_long_run),
 	    cmocka_unit_test(random_writes_over_all_of_a_volume_cost_little_with_collection),
 	    cmocka_unit_test(random_writes_cost_little_more_than_themselves),

@@ -102,6 +102,16 @@ a_lost_appliance_is_replaced_by_another(void **state)
 }
 
 static void
+destroy_remote(const char *id)
+{
+	struct cw_volume_place p = {
+	    .id = id, .prefix = "", .appliance_id = "me", .store = vx_store()};
+
+	assert_int_equal(cw_volume_destroy_remote(&p), 0);
+	p.store->ops->close(p.store);
+}
+
+static void
 a_snapshot_becomes_another_volume(void **state)
 {
 	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB), *y;
@@ -130,11 +140,70 @@ a_snapshot_becomes_another_volume(void **state)
 	vx_reopen(y);
 	vx_check_all(y);
 	vx_check_all(x);
-	cw_volume_destroy(y->v, true);
+	cw_volume_destroy(y->v);
+	destroy_remote("vol-0123ffff");
 	y->v = NULL;
 	vx_end(y);
 	assert_int_equal(cw_snapshot_delete(x->v, "snap-00000001"), 0);
 	vx_check_all(x);
+	vx_end(x);
+	vx_drop_bucket();
+}
+
+/* clone_init - another cached volume, to be made of a snapshot. */
+static struct vx *
+clone_init(const char *id, const unsigned char *oracle)
+{
+	struct vx *x = vx_init(NULL, 64 * MIB, CW_VOLUME_CACHED);
+
+	memcpy(x->oracle, oracle, VF_MAX);
+	snprintf(x->vconf.id, sizeof(x->vconf.id), "%s", id);
+	free(x->vconf.iqn);
+	x->vconf.iqn = xasprintf("iqn.1997-05.com.amazon:%s", id);
+	x->vconf.size_bytes = 0;
+	return x;
+}
+
+/* A clone that nobody wrote to has its source's image as recovery point; an empty volume has none. */
+static void
+a_fresh_clone_has_a_recovery_point(void **state)
+{
+	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB), *y, *z;
+	struct cw_volume_origin o = {.source = CW_SOURCE_SNAPSHOT,
+	    .volume_id = "vol-0123abcd",
+	    .prefix = "",
+	    .snapshot_id = "snap-00000001"};
+	struct cw_volume_status st;
+
+	(void)state;
+	vx_drain(x);
+	cw_volume_get_status(x->v, &st);
+	assert_int_equal(st.recovery_point_ns, 0);
+	assert_int_equal(cw_snapshot_create(x->v, "snap-00000000", NULL, false), -ENOENT);
+	assert_int_equal(vx_write(x, 0, 2 * MIB, buf, false), 0);
+	assert_int_equal(cw_snapshot_create(x->v, "snap-00000001", NULL, true), 0);
+	assert_true(vx_waits_for(x, "snapshot-complete"));
+	y = clone_init("vol-0123ffff", x->oracle);
+	assert_int_equal(vx_try_open(y, &o, true), 0);
+	vx_drain(y);
+	wait_available(y);
+	cw_volume_get_status(y->v, &st);
+	assert_int_equal(st.epoch, 0);
+	assert_in_range((uint64_t)(clock_real_ns() - st.recovery_point_ns), 0, 60000000000ull);
+	vx_reopen(y);
+	assert_int_equal(cw_snapshot_create(y->v, "snap-00000002", NULL, false), 0);
+	assert_true(vx_waits_for(y, "snapshot-complete"));
+	z = clone_init("vol-0123eeee", x->oracle);
+	assert_int_equal(vx_write(y, 0, 3 * MIB, buf2, false), 0); /* later */
+	vx_drain(y);
+	o.volume_id = "vol-0123ffff";
+	o.snapshot_id = "snap-00000002";
+	assert_int_equal(vx_try_open(z, &o, true), 0);
+	vx_drain(z);
+	wait_available(z);
+	vx_check_all(z);
+	vx_end(z);
+	vx_end(y);
 	vx_end(x);
 	vx_drop_bucket();
 }
@@ -203,6 +272,7 @@ main(void)
 	    cmocka_unit_test(what_was_evicted_comes_back_also_after_a_restart),
 	    cmocka_unit_test(a_lost_appliance_is_replaced_by_another),
 	    cmocka_unit_test(a_snapshot_becomes_another_volume),
+	    cmocka_unit_test(a_fresh_clone_has_a_recovery_point),
 	    cmocka_unit_test(random_requests_match_on_a_cached_volume),
 	    cmocka_unit_test(random_requests_match_on_a_stored_volume),
 	};

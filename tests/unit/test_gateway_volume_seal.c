@@ -1,51 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_gateway_volume_seal.c - how the bucket follows, what restarts find, and where volumes come from. */
-#include <fcntl.h>
-
-#include "tests/unit/volume_fixture.h"
-
-#define MIB (1u << 20)
-
-static unsigned char buf[VF_MAX], buf2[VF_MAX];
-
-static void
-fill_bufs(void)
-{
-	uint64_t rnd = 5;
-
-	fx_fill(&rnd, buf, sizeof(buf));
-	fx_fill(&rnd, buf2, sizeof(buf2));
-}
-
-static struct vx *
-start(enum cw_volume_mode mode, uint64_t capacity)
-{
-	fill_bufs();
-	return vx_new(NULL, capacity, mode);
-}
-
-static void
-wait_for(bool (*is_so)(struct vx *x), struct vx *x)
-{
-	for (int i = 0; i < 10000 && !is_so(x); i++)
-		clock_sleep_ms(1);
-	assert_true(is_so(x));
-}
-
-static void
-get_status(struct vx *x, struct cw_volume_status *st)
-{
-	cw_volume_get_status(x->v, st);
-}
-
-static bool
-is_available(struct vx *x)
-{
-	struct cw_volume_status st;
-
-	get_status(x, &st);
-	return strcmp(st.state, "AVAILABLE") == 0;
-}
+/* test_gateway_volume_seal.c - how the bucket follows and what restarts find. */
+#include "tests/unit/volume_wait.h"
 
 static bool
 has_sealed(struct vx *x)
@@ -104,6 +59,59 @@ a_barrier_comes_by_time_by_bytes_and_when_asked_for(void **state)
 	wait_for(has_put, x);
 	vx_drain(x);
 	vx_check_bucket(x);
+	vx_end(x);
+}
+
+static void
+settings_are_changed_while_it_is_open(void **state)
+{
+	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB);
+
+	(void)state;
+	vx_drain(x);
+	assert_int_equal(vx_write(x, 0, 8192, buf, false), 0);
+	x->vconf.seal_interval_ms = 50;
+	x->vconf.is_compressed = false;
+	x->vconf.recovery_keep_s = 77;
+	cw_volume_change(x->v, &x->vconf);
+	wait_for(has_put, x); /* what was written before, too */
+	assert_false(vf.is_compressed);
+	assert_int_equal(vf.keep_s, 77);
+	vx_drain(x);
+	x->vconf.seal_interval_ms = 3600000;
+	x->vconf.seal_bytes = MIB;
+	x->vconf.is_compressed = true;
+	x->vconf.recovery_keep_s = 0;
+	cw_volume_change(x->v, &x->vconf);
+	assert_true(vf.is_compressed);
+	assert_int_equal(vf.keep_s, 86400);
+	vf.nputs = 0;
+	assert_int_equal(vx_write(x, 0, 8192, buf2, false), 0);
+	clock_sleep_ms(200);
+	assert_int_equal(vf.nputs, 0);
+	assert_int_equal(vx_write(x, 0, 2 * MIB, buf2, false), 0);
+	wait_for(has_put, x);
+	vx_drain(x);
+	vx_check_bucket(x);
+	vx_end(x);
+}
+
+static void
+settings_that_changed_before_the_image_was_open_count(void **state)
+{
+	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB);
+
+	(void)state;
+	vx_drain(x);
+	vx_close(x);
+	vf.has_no_map = true;
+	vf.fail_open = -ERR_OFFLINE;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	x->vconf.recovery_keep_s = 77;
+	cw_volume_change(x->v, &x->vconf);
+	vf.fail_open = 0;
+	vx_drain(x);
+	assert_int_equal(vf.keep_s, 77);
 	vx_end(x);
 }
 
@@ -278,6 +286,37 @@ an_upload_that_was_not_begun_goes_on_after_a_restart(void **state)
 	vx_end(x);
 }
 
+/* An error that holds up no epoch of an image that is open: of one that is not, there is nowhere to put it. */
+static void
+a_seal_waits_for_an_image_that_may_not_be_opened(void **state)
+{
+	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB);
+	struct cw_volume_status st = {0};
+
+	(void)state;
+	vf.fail_put = -ERR_OFFLINE;
+	assert_int_equal(vx_write(x, 0, MIB, buf, false), 0);
+	cw_volume_drain(x->v, NULL, NULL);
+	wait_for(has_sealed, x);
+	vx_close(x);
+	vf.has_no_map = true;
+	vf.fail_open = -EACCES;
+	vf.fail_put = 0;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	for (int i = 0; i < 5000 && st.reason[0] == '\0'; i++) {
+		clock_sleep_ms(1);
+		get_status(x, &st);
+	}
+	assert_false(st.is_store_reachable);
+	clock_sleep_ms(20);
+	assert_true(has_sealed(x));
+	vx_check(x, 0, MIB);
+	vf.fail_open = 0;
+	vx_drain(x);
+	vx_check_bucket(x);
+	vx_end(x);
+}
+
 static void
 without_the_bucket_a_cached_volume_serves_what_is_here(void **state)
 {
@@ -307,27 +346,212 @@ without_the_bucket_a_cached_volume_serves_what_is_here(void **state)
 	vx_end(x);
 }
 
+/* --- the bucket says that it has lost the volume --------------------------------------------------------------- */
+
+static bool
+is_irrecoverable(struct vx *x)
+{
+	struct cw_volume_status st;
+
+	get_status(x, &st);
+	return strcmp(st.state, "IRRECOVERABLE") == 0;
+}
+
+/* start_lost - a volume with an epoch in the bucket, which the bucket denies from the next opening on; no map here.
+ * Only the first MiB of two is here. */
+static struct vx *
+start_lost(enum cw_volume_mode mode)
+{
+	struct vx *x = start(mode, 64 * MIB);
+
+	assert_int_equal(vx_write(x, 0, 2 * MIB, buf, false), 0);
+	vx_drain(x);
+	assert_int_equal(cache_evict_all(x->cache), 0);
+	vx_check(x, 0, MIB);
+	vx_close(x);
+	x->tune =
+	    (struct volume_tune){.lost_tries = 4, .lost_ms = 150, .retry_ms = 1, .look_ms = 10};
+	vf.has_no_map = vf.is_lost = true;
+	return x;
+}
+
 static void
 a_bucket_that_lost_the_volume_makes_it_irrecoverable(void **state)
 {
-	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB);
-	struct cw_volume_status st;
+	struct vx *x = start_lost(CW_VOLUME_CACHED);
+	uint64_t begin = clock_mono_ms();
 
 	(void)state;
-	assert_int_equal(vx_write(x, 0, MIB, buf, false), 0);
-	vx_drain(x);
-	vx_close(x);
-	vf.has_no_map = vf.is_lost = true;
 	assert_int_equal(vx_try_open(x, NULL, false), 0);
-	for (int i = 0; i < 5000 && !x->v->is_irrecoverable; i++)
-		clock_sleep_ms(1);
-	get_status(x, &st);
-	assert_string_equal(st.state, "IRRECOVERABLE");
+	wait_for(is_irrecoverable, x);
+	assert_in_range(clock_mono_ms() - begin, 150, 5000);
+	assert_in_range(vf.nasked, 4, 20);
 	assert_int_equal(vx_call(x, CW_VIO_READ, 0, 4096, buf2, false), -EIO);
 	assert_true(vx_waits_for(x, "volume-irrecoverable"));
 	vx_reopen(x); /* it stays so */
+	assert_true(is_irrecoverable(x));
+	assert_int_equal(vx_call(x, CW_VIO_READ, 0, 4096, buf2, false), -EIO);
+	vx_end(x);
+}
+
+static bool
+was_asked_nine_times(struct vx *x)
+{
+	(void)x;
+	return vf.nasked >= 9;
+}
+
+static void
+a_bucket_that_is_wrong_for_a_while_is_asked_again(void **state)
+{
+	struct vx *x = start_lost(CW_VOLUME_CACHED);
+	struct cw_volume_status st;
+
+	(void)state;
+	/* not often enough, for as long as one likes */
+	x->tune.lost_tries = 1000;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	wait_for(was_asked_nine_times, x);
+	get_status(x, &st);
+	assert_string_equal(st.state, "AVAILABLE");
+	assert_non_null(strstr(st.reason, "the fake bucket says no"));
+	vx_check(x, 0, MIB); /* as without a bucket */
+	assert_int_equal(vx_call(x, CW_VIO_READ, MIB + MIB / 2, 4096, buf2, false), -ERR_OFFLINE);
+	vx_close(x);
+	/* not for long enough, however often */
+	x->tune.lost_tries = 2;
+	x->tune.lost_ms = 3600000;
+	vf.nasked = 0;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	wait_for(was_asked_nine_times, x);
+	assert_true(is_available(x));
+	vx_close(x);
+	/* not the same answer */
+	x->tune.lost_tries = 3;
+	x->tune.lost_ms = 1;
+	vf.nasked = 0;
+	vf.offline_each = 3;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	wait_for(was_asked_nine_times, x);
+	assert_true(is_available(x));
+	vf.is_lost = false;
+	vx_drain(x);
+	vx_check_all(x);
+	assert_null(strstr(x->events, "volume-irrecoverable"));
+	vx_end(x);
+}
+
+static void
+an_irrecoverable_volume_comes_back_with_its_bucket(void **state)
+{
+	struct vx *x = start_lost(CW_VOLUME_CACHED);
+
+	(void)state;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	assert_true(vx_waits_for(x, "volume-irrecoverable"));
+	vf.is_lost = false;
+	assert_true(vx_waits_for(x, "volume-recovered"));
+	assert_true(is_available(x));
+	vx_check_all(x);
+	assert_int_equal(vx_write(x, MIB, MIB, buf2, true), 0);
+	vx_drain(x);
+	vx_check_bucket(x);
+	vf.fail_open = -ERR_OFFLINE; /* what comes now is the row's */
+	vx_reopen(x);
+	assert_true(is_available(x));
+	vx_check(x, MIB, MIB);
+	vx_end(x);
+}
+
+static void
+an_irrecoverable_volume_is_looked_at_when_it_is_opened(void **state)
+{
+	struct vx *x = start_lost(CW_VOLUME_CACHED);
+	struct cw_volume_status st;
+
+	(void)state;
+	x->tune.look_ms = 3600000;
+	vf.is_lost = false;
+	vf.now.epoch = 7; /* a bucket that was restored, or that somebody else wrote to */
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	assert_true(vx_waits_for(x, "volume-irrecoverable"));
+	get_status(x, &st);
+	assert_non_null(strstr(st.reason, "another epoch"));
+	vx_close(x);
+	vf.now.epoch = 1;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	assert_true(vx_waits_for(x, "volume-recovered"));
+	assert_true(is_available(x));
+	vx_drain(x);
+	vx_check_all(x);
+	vf.fail_open = -ERR_OFFLINE; /* what comes now is the row's */
+	vx_reopen(x);
+	assert_true(is_available(x));
+	vx_end(x);
+}
+
+static void
+the_reason_of_an_irrecoverable_volume_is_the_newest(void **state)
+{
+	struct vx *x = start_lost(CW_VOLUME_CACHED);
+	struct cw_volume_status st = {0};
+
+	(void)state;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	assert_true(vx_waits_for(x, "volume-irrecoverable"));
+	vf.fail_open = -ERR_OFFLINE; /* tells nothing of the volume */
+	vf.is_lost = false;
+	for (unsigned int n = vf.nasked; vf.nasked < n + 2;)
+		clock_sleep_ms(1);
 	get_status(x, &st);
 	assert_string_equal(st.state, "IRRECOVERABLE");
+	assert_string_equal(st.reason, "the fake bucket says no");
+	pthread_mutex_lock(&vf.lock);
+	vf.now.epoch = 7;
+	pthread_mutex_unlock(&vf.lock);
+	vf.fail_open = 0;
+	for (int i = 0; i < 10000 && strstr(st.reason, "another epoch") == NULL; i++) {
+		clock_sleep_ms(1);
+		get_status(x, &st);
+	}
+	assert_string_equal(st.state, "IRRECOVERABLE");
+	assert_non_null(strstr(st.reason, "another epoch"));
+	vx_end(x);
+}
+
+static void
+an_irrecoverable_volume_that_is_complete_is_served(void **state)
+{
+	struct vx *x = start_lost(CW_VOLUME_STORED);
+
+	(void)state;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	wait_for(is_irrecoverable, x);
+	vx_check_all(x);
+	assert_int_equal(vx_write(x, 0, MIB, buf2, true), 0);
+	vx_check_all(x);
+	vf.is_lost = false;
+	vx_drain(x); /* somebody who asks for it need not wait for the next look */
+	assert_true(is_available(x));
+	vx_check_all(x);
+	vx_check_bucket(x);
+	vx_end(x);
+}
+
+static void
+an_irrecoverable_volume_does_not_hang_whoever_detaches_it(void **state)
+{
+	struct vx *x = start_lost(CW_VOLUME_STORED);
+
+	(void)state;
+	x->tune.look_ms = 3600000;
+	assert_int_equal(vx_try_open(x, NULL, false), 0);
+	wait_for(is_irrecoverable, x);
+	assert_int_equal(vx_write(x, 0, MIB, buf2, true), 0);
+	assert_int_equal(cw_volume_detach(x->v, false), -ENOENT);
+	vx_check_all(x); /* still here */
+	assert_int_equal(cw_volume_detach(x->v, true), 0);
+	x->v = NULL;
 	vx_end(x);
 }
 
@@ -466,232 +690,32 @@ a_snapshot_that_cannot_be_made_does_not_hold_up_uploads(void **state)
 	vx_end(x);
 }
 
-/* --- where volumes come from --------------------------------------------------------------------------------- */
-
-static void
-make_image(struct vx *x, uint64_t len)
-{
-	int fd;
-
-	snprintf(x->image, sizeof(x->image), "%s/raw.img", x->dir);
-	fd = open(x->image, O_RDWR | O_CREAT, 0600);
-	assert_true(fd >= 0);
-	assert_int_equal(pwrite(fd, buf, MIB, 0), MIB);
-	assert_int_equal(pwrite(fd, buf2, MIB, 2 * MIB), MIB); /* a hole between */
-	assert_int_equal(ftruncate(fd, (off_t)len), 0);
-	memcpy(x->oracle, buf, MIB);
-	memcpy(x->oracle + 2 * MIB, buf2, MIB);
-	memset(x->oracle + len, 0, VF_MAX - len);
-	close(fd);
-}
-
-static struct vx *
-start_from_image(uint64_t capacity, uint64_t len)
-{
-	struct vx *x = vx_init(NULL, capacity, CW_VOLUME_STORED);
-	struct cw_volume_origin o = {.source = CW_SOURCE_IMAGE};
-
-	fill_bufs();
-	make_image(x, len);
-	o.image_path = x->image;
-	assert_int_equal(vx_try_open(x, &o, true), 0);
-	return x;
-}
-
-static void
-an_image_is_taken_over_while_it_is_used(void **state)
-{
-	struct vx *x;
-	struct cw_volume_status st;
-	uint64_t rnd = 9;
-
-	(void)state;
-	/* 1.5 MiB may be dirty, and nothing gets away: the copier gets stuck in the middle */
-	x = start_from_image(2 * MIB, 3 * MIB - 5000);
-	vf.fail_put = -ERR_OFFLINE;
-	get_status(x, &st);
-	assert_string_equal(st.state, "BOOTSTRAPPING");
-	vx_check_all(x);
-	assert_int_equal(vx_zero(x, 2 * MIB + 8192 + 512, 65536), 0);
-	vx_check_all(x);
-	vx_reopen(x);
-	get_status(x, &st);
-	assert_string_equal(st.state, "BOOTSTRAPPING");
-	assert_true(st.progress >= 0 && st.progress < 1);
-	vx_check_all(x);
-	vf.fail_put = 0;
-	for (int i = 0; i < 40 && !is_available(x); i++) {
-		uint64_t off = fx_random(&rnd) % (VF_MAX / 512 - 64) * 512;
-		uint32_t len = (uint32_t)(1 + fx_random(&rnd) % 32) * 512;
-		int err =
-		    i % 3 == 0 ? vx_zero(x, off, len) : vx_write(x, off, len, buf + off / 2, false);
-
-		assert_true(err == 0 || err == -ERR_BACKPRESSURE);
-		if (err != 0) { /* parts of it may have been done */
-			i--;
-			clock_sleep_ms(20);
-			continue;
-		}
-		vx_check(x, off & ~4095ull, len);
-		cw_volume_drain(x->v, NULL, NULL);
-	}
-	wait_for(is_available, x);
-	vx_check_all(x);
-	vx_drain(x);
-	vx_check_bucket(x);
-	assert_int_equal(unlink(x->image), 0); /* not needed any more */
-	vx_reopen(x);
-	vx_check_all(x);
-	assert_int_equal(vf.nfetches, 0);
-	vx_end(x);
-}
-
-static void
-an_image_that_is_not_there_is_refused(void **state)
-{
-	struct vx *x = vx_init(NULL, 64 * MIB, CW_VOLUME_STORED);
-	struct cw_volume_origin o = {.source = CW_SOURCE_IMAGE, .image_path = "/nowhere/at/all"};
-
-	(void)state;
-	assert_int_equal(vx_try_open(x, &o, true), -EINVAL);
-	cache_close(x->cache);
-	assert_int_equal(vx_try_open(x, NULL, false), -ENOENT);
-	cache_close(x->cache);
-	assert_int_equal(vx_try_open(x, NULL, true), 0);
-	cw_volume_destroy(x->v, true);
-	x->v = NULL;
-	cache_close(x->cache);
-	assert_int_equal(vx_try_open(x, NULL, false), -ENOENT);
-	vx_end(x);
-}
-
-static void
-put_in_bucket(void)
-{
-	vf.is_created = true;
-	vf.now.epoch = 7;
-	vf.now.size = VX_SIZE;
-	memcpy(vf.now.p, buf, 2 * MIB);
-	memcpy(vf.now.p + 3 * MIB, buf2, MIB);
-	for (unsigned int b = 0; b < VF_BLOCKS; b++)
-		vf.now.is_mapped[b] = b < 2 * MIB / VOL_BLOCK || b >= 3 * MIB / VOL_BLOCK;
-}
-
-static void
-a_stored_volume_from_a_snapshot_gets_complete(void **state)
-{
-	struct vx *x = vx_init(NULL, 64 * MIB, CW_VOLUME_STORED);
-	struct cw_volume_origin o = {.source = CW_SOURCE_SNAPSHOT,
-	    .volume_id = "vol-other",
-	    .prefix = "",
-	    .snapshot_id = "snap-1"};
-	struct cw_volume_status st;
-	unsigned int before;
-
-	(void)state;
-	fill_bufs();
-	put_in_bucket();
-	memcpy(x->oracle, vf.now.p, VF_MAX);
-	vf.fail_open = -ERR_OFFLINE;
-	x->vconf.size_bytes = 0; /* that of the snapshot */
-	assert_int_equal(vx_try_open(x, &o, true), 0);
-	get_status(x, &st);
-	assert_string_equal(st.state, "RESTORING");
-	vf.fail_fetch = -ERR_THROTTLED;
-	vf.fail_open = 0;
-	vx_drain(x);
-	get_status(x, &st);
-	assert_string_equal(st.state, "RESTORING");
-	assert_int_equal(cw_volume_size(x->v), VX_SIZE);
-	assert_int_equal(vx_call(x, CW_VIO_READ, 0, 4096, buf2, false), -ERR_OFFLINE);
-	assert_int_equal(vx_write(x, MIB, 65536, buf + 7, false), 0);
-	vf.fail_fetch = 0;
-	wait_for(is_available, x);
-	assert_true(vx_waits_for(x, "volume-restored"));
-	vx_drain(x);
-	before = vf.nfetches;
-	vx_check_all(x);
-	vx_reopen(x);
-	vx_check_all(x);
-	assert_int_equal(vf.nfetches, before); /* all of it is here */
-	vx_check_bucket(x);
-	vx_end(x);
-}
-
-static void
-a_volume_is_attached_from_its_bucket_and_detached_again(void **state)
-{
-	struct vx *x = vx_init(NULL, 64 * MIB, CW_VOLUME_CACHED);
-	struct cw_volume_origin o = {.source = CW_SOURCE_BUCKET};
-
-	(void)state;
-	fill_bufs();
-	put_in_bucket();
-	memcpy(x->oracle, vf.now.p, VF_MAX);
-	x->vconf.size_bytes = 0;
-	assert_int_equal(vx_try_open(x, &o, true), 0);
-	wait_for(is_available, x);
-	assert_int_equal(cw_volume_size(x->v), VX_SIZE);
-	vx_check_all(x);
-	assert_int_equal(vx_write(x, 5 * 512, 4096, buf2, false), 0);
-	vf.fail_put = -ERR_OFFLINE;
-	assert_int_equal(cw_volume_detach(x->v, false), -ERR_OFFLINE);
-	vx_check_all(x); /* still here */
-	vf.fail_put = 0;
-	assert_int_equal(cw_volume_detach(x->v, false), 0);
-	x->v = NULL;
-	vx_check_bucket(x);
-	assert_int_equal(vf_now(NULL), 8);
-	cache_close(x->cache);
-	assert_int_equal(vx_try_open(x, NULL, false), -ENOENT);
-	vx_end(x);
-}
-
-static void
-a_larger_size_in_the_settings_is_taken_at_the_next_start(void **state)
-{
-	struct vx *x = start(CW_VOLUME_STORED, 64 * MIB);
-	uint64_t size;
-
-	(void)state;
-	assert_int_equal(vx_write(x, 0, MIB, buf, true), 0);
-	vx_close(x);
-	x->vconf.size_bytes = 3 * VX_SIZE;
-	assert_int_equal(vx_try_open(x, NULL, false), 0);
-	assert_int_equal(cw_volume_size(x->v), 3 * VX_SIZE);
-	vx_drain(x);
-	(void)vf_now(&size);
-	assert_int_equal(size, 3 * VX_SIZE);
-	vx_close(x);
-	x->vconf.size_bytes = VX_SIZE; /* the row is the truth */
-	assert_int_equal(vx_try_open(x, NULL, false), 0);
-	assert_int_equal(cw_volume_size(x->v), 3 * VX_SIZE);
-	vx_check_all(x);
-	vx_end(x);
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_barrier_comes_by_time_by_bytes_and_when_asked_for),
+	    cmocka_unit_test(settings_are_changed_while_it_is_open),
+	    cmocka_unit_test(settings_that_changed_before_the_image_was_open_count),
 	    cmocka_unit_test(a_write_after_a_discard_of_nothing_is_uploaded_in_time),
 	    cmocka_unit_test(an_upload_makes_way_for_clients_within_the_interval),
 	    cmocka_unit_test(upkeep_that_fails_does_not_hold_up_data),
 	    cmocka_unit_test(while_the_uplink_is_slow_overwrites_coalesce),
 	    cmocka_unit_test(a_seal_is_durable_before_the_first_object),
 	    cmocka_unit_test(an_upload_that_was_not_begun_goes_on_after_a_restart),
+	    cmocka_unit_test(a_seal_waits_for_an_image_that_may_not_be_opened),
 	    cmocka_unit_test(without_the_bucket_a_cached_volume_serves_what_is_here),
 	    cmocka_unit_test(a_bucket_that_lost_the_volume_makes_it_irrecoverable),
+	    cmocka_unit_test(a_bucket_that_is_wrong_for_a_while_is_asked_again),
+	    cmocka_unit_test(an_irrecoverable_volume_comes_back_with_its_bucket),
+	    cmocka_unit_test(an_irrecoverable_volume_is_looked_at_when_it_is_opened),
+	    cmocka_unit_test(the_reason_of_an_irrecoverable_volume_is_the_newest),
+	    cmocka_unit_test(an_irrecoverable_volume_that_is_complete_is_served),
+	    cmocka_unit_test(an_irrecoverable_volume_does_not_hang_whoever_detaches_it),
 	    cmocka_unit_test(another_owner_ends_the_uploads_and_nothing_else),
 	    cmocka_unit_test(a_snapshot_is_of_the_moment_and_survives_restarts),
 	    cmocka_unit_test(no_epoch_passes_a_snapshot_that_the_store_holds_up),
 	    cmocka_unit_test(a_snapshot_that_cannot_be_made_does_not_hold_up_uploads),
-	    cmocka_unit_test(an_image_is_taken_over_while_it_is_used),
-	    cmocka_unit_test(an_image_that_is_not_there_is_refused),
-	    cmocka_unit_test(a_stored_volume_from_a_snapshot_gets_complete),
-	    cmocka_unit_test(a_volume_is_attached_from_its_bucket_and_detached_again),
-	    cmocka_unit_test(a_larger_size_in_the_settings_is_taken_at_the_next_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

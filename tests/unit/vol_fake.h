@@ -27,8 +27,12 @@ struct vf_bucket {
 	_Atomic int fail_put, fail_fetch, fail_open, fail_snap, fail_tick; /* answer this error */
 	_Atomic bool has_no_map; /* open_local is -ENOENT */
 	_Atomic bool fail_after; /* put_epoch: the epoch is in the bucket, the answer is lost */
-	_Atomic unsigned int nputs, nfetches, nadopted, nopens;
+	_Atomic unsigned int nputs, nfetches, nadopted, nopens, nasked; /* nasked: open_bucket */
+	_Atomic unsigned int
+	    offline_each; /* with is_lost: each so many-th open_bucket is -ERR_OFFLINE */
 	_Atomic uint64_t put_bytes;
+	_Atomic bool is_compressed; /* what the image was told last */
+	_Atomic uint32_t keep_s;
 	struct vol_snapshot snaps[16];
 	char snap_ids[16][32];
 	_Atomic unsigned int nsnaps;
@@ -132,13 +136,21 @@ int
 vol_remote_open_bucket(
     const struct vol_remote_conf *c, struct vol_remote **out, char *err_text, size_t err_cap)
 {
+	uint64_t found = vf_now(NULL);
+	unsigned int n = ++vf.nasked;
 	struct vol_remote *r;
 
-	(void)c;
 	*out = NULL;
+	if (vf.is_lost && vf.offline_each != 0 && n % vf.offline_each == 0)
+		return -ERR_OFFLINE;
 	if (vf.fail_open != 0 || vf.is_lost) {
 		snprintf(err_text, err_cap, "the fake bucket says no");
 		return vf.is_lost ? -ENOENT : vf.fail_open;
+	}
+	if (c->is_epoch_known && found != c->epoch &&
+	    (c->sealed_epoch == 0 || found != c->sealed_epoch)) {
+		snprintf(err_text, err_cap, "the fake bucket holds another epoch");
+		return -EUCLEAN;
 	}
 	r = xcalloc(1, sizeof(*r));
 	r->img = &vf.now;
@@ -158,6 +170,14 @@ vol_remote_forget_local(const char *local_path)
 	(void)local_path;
 }
 
+void
+vol_remote_set(struct vol_remote *r, bool is_compressed, uint32_t recovery_keep_s)
+{
+	(void)r;
+	vf.is_compressed = is_compressed;
+	vf.keep_s = recovery_keep_s;
+}
+
 int
 vol_remote_release(struct vol_remote *r)
 {
@@ -170,6 +190,14 @@ vol_remote_destroy(const struct vol_remote_conf *c)
 {
 	(void)c;
 	vf.is_created = false;
+	return 0;
+}
+
+int
+vol_remote_snapshot_drop(const struct vol_remote_conf *c, const char *id)
+{
+	(void)c;
+	(void)id;
 	return 0;
 }
 

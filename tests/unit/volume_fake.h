@@ -50,9 +50,12 @@ static char fake_made[32][CW_VOLUME_ID_MAX]; /* have local rows */
 static const char *_Atomic fake_state = "AVAILABLE";
 static double fake_progress = -1;
 static uint64_t fake_dirty = 8192;
+static __attribute__((unused)) bool fake_is_fenced;	 /* another appliance has the volume */
+static __attribute__((unused)) _Atomic bool fake_is_due; /* a snapshot is not done yet */
+static __attribute__((unused)) char fake_refused[CW_SNAPSHOT_ID_MAX]; /* cannot be deleted */
 static bool fake_is_quick; /* snapshots are complete at once */
 static __attribute__((unused)) atomic_int fake_open_err, fake_detach_err, fake_creates,
-    fake_destroys, fake_replaced;
+    fake_destroys, fake_destroy_tries, fake_destroy_err, fake_replaced;
 
 void
 cw_volume_conf_init(struct cw_volume_conf *c)
@@ -103,13 +106,24 @@ cw_volume_conf_check(const struct cw_volume_conf *c, char *err_text, size_t err_
 	return -EINVAL;
 }
 
-static char *
-fake_find_made(const char *id)
+/* Write over the row that holds "from". -> was there one? Store jobs of several volumes come here side by side. */
+static bool
+fake_replace_made(const char *from, const char *to)
 {
-	for (size_t i = 0; i < 32; i++)
-		if (strcmp(fake_made[i], id) == 0)
-			return fake_made[i];
-	return NULL;
+	bool is_there = false;
+
+	pthread_mutex_lock(&fake_lock);
+	for (size_t i = 0; i < 32 && !is_there; i++)
+		if ((is_there = strcmp(fake_made[i], from) == 0))
+			memmove(fake_made[i], to, strlen(to) + 1);
+	pthread_mutex_unlock(&fake_lock);
+	return is_there;
+}
+
+static bool
+fake_is_made(const char *id)
+{
+	return fake_replace_made(id, id);
 }
 
 static int
@@ -138,7 +152,7 @@ int
 cw_volume_open(uint32_t space_id, const struct cw_volume_conf *conf,
     const struct cw_volume_env *env, struct cw_volume **out, char *err_text, size_t err_cap)
 {
-	int r = fake_open_err != 0 ? fake_open_err : fake_find_made(conf->id) != NULL ? 0 : -ENOENT;
+	int r = fake_open_err != 0 ? fake_open_err : fake_is_made(conf->id) ? 0 : -ENOENT;
 
 	*out = NULL;
 	if (r == 0)
@@ -153,7 +167,7 @@ cw_volume_create(uint32_t space_id, const struct cw_volume_conf *conf,
     const struct cw_volume_env *env, const struct cw_volume_origin *origin, struct cw_volume **out,
     char *err_text, size_t err_cap)
 {
-	int r = fake_open_err != 0 ? fake_open_err : fake_find_made(conf->id) != NULL ? -EEXIST : 0;
+	int r = fake_open_err != 0 ? fake_open_err : fake_is_made(conf->id) ? -EEXIST : 0;
 
 	*out = NULL;
 	fake_creates++;
@@ -162,7 +176,7 @@ cw_volume_create(uint32_t space_id, const struct cw_volume_conf *conf,
 		env->store->ops->close(env->store);
 		return r;
 	}
-	snprintf(fake_find_made(""), CW_VOLUME_ID_MAX, "%s", conf->id);
+	assert_true(fake_replace_made("", conf->id));
 	r = fake_start(space_id, conf, env, out);
 	(*out)->source = origin->source;
 	(*out)->origin_ns = origin->time_ns;
@@ -202,19 +216,32 @@ cw_volume_close(struct cw_volume *v)
 static void
 fake_forget(const char *id)
 {
-	char *row = fake_find_made(id);
-
-	if (row != NULL)
-		row[0] = '\0';
+	fake_replace_made(id, "");
 }
 
 void
-cw_volume_destroy(struct cw_volume *v, bool with_remote)
+cw_volume_destroy(struct cw_volume *v)
 {
-	(void)with_remote;
 	fake_forget(v->conf.id);
-	fake_destroys++;
 	cw_volume_close(v);
+}
+
+bool
+cw_snapshot_is_due(struct cw_volume *v)
+{
+	(void)v;
+	return fake_is_due;
+}
+
+int
+cw_volume_destroy_remote(const struct cw_volume_place *p)
+{
+	assert_non_null(p->store);
+	fake_destroy_tries++;
+	if (fake_destroy_err != 0)
+		return fake_destroy_err;
+	fake_destroys++;
+	return 0;
 }
 
 int
@@ -234,6 +261,15 @@ cw_volume_resize(struct cw_volume *v, uint64_t size_bytes)
 		return -EINVAL;
 	v->size_bytes = size_bytes;
 	return 0;
+}
+
+void
+cw_volume_change(struct cw_volume *v, const struct cw_volume_conf *conf)
+{
+	v->conf.is_compressed = conf->is_compressed;
+	v->conf.seal_interval_ms = conf->seal_interval_ms;
+	v->conf.seal_bytes = conf->seal_bytes;
+	v->conf.recovery_keep_s = conf->recovery_keep_s;
 }
 
 void
@@ -288,7 +324,7 @@ cw_volume_get_status(struct cw_volume *v, struct cw_volume_status *out)
 	memset(out, 0, sizeof(*out));
 	out->state = fake_state;
 	out->progress = fake_progress;
-	out->is_owner = true;
+	out->is_owner = !fake_is_fenced;
 	out->size_bytes = v->size_bytes;
 	out->used_bytes = 4096;
 	out->dirty_bytes = fake_dirty;
@@ -315,10 +351,28 @@ fake_snapshot(const char *id)
 }
 
 int
+cw_snapshot_destroy_remote(const struct cw_volume_place *p, const char *snapshot_id)
+{
+	struct fake_snapshot *s;
+	int r = strcmp(snapshot_id, fake_refused) == 0 ? -ERR_OFFLINE : fake_destroy_err;
+
+	assert_non_null(p->store);
+	fake_destroy_tries++;
+	pthread_mutex_lock(&fake_lock);
+	s = fake_snapshot(snapshot_id);
+	if (r == 0 && s != NULL && strcmp(s->volume_id, p->id) == 0)
+		s->id[0] = '\0';
+	pthread_mutex_unlock(&fake_lock);
+	return r;
+}
+
+int
 cw_snapshot_create(struct cw_volume *v, const char *id, const char *description, bool is_now)
 {
 	struct fake_snapshot *s = fake_snapshot("");
 
+	if (s == NULL)
+		return -ENOSPC;
 	snprintf(s->id, sizeof(s->id), "%s", id);
 	snprintf(s->volume_id, sizeof(s->volume_id), "%s", v->conf.id);
 	snprintf(s->description, sizeof(s->description), "%s", description);

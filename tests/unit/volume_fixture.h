@@ -24,6 +24,7 @@ struct vx {
 	const char *data_dirs[1];
 	struct cache_conf conf;
 	struct cw_volume_conf vconf;
+	struct volume_tune tune;
 	struct cache *cache;
 	struct cw_volume *v;
 	unsigned char *oracle; /* VF_MAX */
@@ -142,7 +143,8 @@ vx_waits_for(struct vx *x, const char *type)
 static inline int
 vx_try_open(struct vx *x, const struct cw_volume_origin *origin, bool is_new)
 {
-	struct cw_volume_env env = {.appliance_id = "me", .event = vx_event, .event_arg = x};
+	struct cw_volume_env env = {
+	    .appliance_id = "me", .event = vx_event, .event_arg = x, .tune = &x->tune};
 	char text[512];
 	int err;
 
