@@ -363,6 +363,7 @@ may_close(struct control *c, struct control_volume *v)
 {
 	struct cw_volume_status st;
 
+	cw_target_retire(v->volume);
 	memset(&st, 0, sizeof(st));
 	cw_volume_get_status(v->volume, &st);
 	if (!st.is_owner) {

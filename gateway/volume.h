@@ -137,10 +137,11 @@ const struct cw_volume_conf *cw_volume_conf(
 uint64_t cw_volume_size(const struct cw_volume *v); /* any */
 
 /* cw_volume_by_iqn, by_id - counted reference: put it back. NULL if there is none. any */
-struct cw_volume *cw_volume_by_iqn(const char *iqn);
+struct cw_volume *cw_volume_by_iqn(const char *iqn); /* not if it is retired */
 struct cw_volume *cw_volume_by_id(const char *id);
 void cw_volume_get(struct cw_volume *v);
 void cw_volume_put(struct cw_volume *v);
+/* cw_volume_each - all that are targets: open and not retired. any */
 void cw_volume_each(void (*fn)(void *arg, struct cw_volume *v), void *arg);
 
 /* --- I/O ---------------------------------------------------------------------------------------- */
@@ -246,7 +247,10 @@ struct cw_target_session {
 	/* changed - capacity or mode changed: raise the unit attention. any thread, must not block */
 	void (*changed)(struct cw_target_session *s);
 };
-/* cw_target_session_add - result: 0, -ESHUTDOWN when the volume is closing */
+/* cw_target_retire - nobody finds it as a target from now on (cw_volume_by_iqn, cw_volume_each); sessions end.
+ * It goes on uploading and can be read, for a deletion that has to wait. Until it is closed. any */
+void cw_target_retire(struct cw_volume *v);
+/* cw_target_session_add - result: 0, -ESHUTDOWN when the volume is closing, or retired */
 int cw_target_session_add(struct cw_volume *v, struct cw_target_session *s);
 void cw_target_session_del(struct cw_volume *v, struct cw_target_session *s);
 void cw_target_each_session(

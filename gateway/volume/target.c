@@ -106,13 +106,22 @@ cw_target_set_chap(struct cw_volume *v, const struct cw_chap *c)
 
 /* --- sessions ---------------------------------------------------------------------------------------- */
 
+void
+cw_target_retire(struct cw_volume *v)
+{
+	pthread_mutex_lock(&v->target_lock);
+	v->is_retired = true;
+	end_sessions(v, NULL);
+	pthread_mutex_unlock(&v->target_lock);
+}
+
 int
 cw_target_session_add(struct cw_volume *v, struct cw_target_session *s)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&v->target_lock);
-	if (v->is_closing || v->is_detaching)
+	if (v->is_closing || v->is_detaching || v->is_retired)
 		err = -ESHUTDOWN;
 	else
 		list_add_tail(&v->sessions, &s->link);

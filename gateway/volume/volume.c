@@ -65,7 +65,8 @@ find(const char *id, const char *iqn)
 	{
 		struct cw_volume *v = container_of(l, struct cw_volume, link);
 
-		if (id != NULL ? strcmp(v->conf.id, id) == 0 : strcasecmp(v->conf.iqn, iqn) == 0) {
+		if (id != NULL ? strcmp(v->conf.id, id) == 0
+			       : !v->is_retired && strcasecmp(v->conf.iqn, iqn) == 0) {
 			found = v;
 			v->refs++;
 			break;
@@ -97,9 +98,13 @@ cw_volume_each(void (*fn)(void *arg, struct cw_volume *v), void *arg)
 	pthread_mutex_lock(&registry_lock);
 	list_for_each(l, &registry)
 	{
+		struct cw_volume *v = container_of(l, struct cw_volume, link);
+
+		if (v->is_retired)
+			continue;
 		all = xrealloc(all, (n + 1) * sizeof(*all));
-		all[n] = container_of(l, struct cw_volume, link);
-		all[n++]->refs++;
+		all[n++] = v;
+		v->refs++;
 	}
 	pthread_mutex_unlock(&registry_lock);
 	for (size_t i = 0; i < n; i++) {

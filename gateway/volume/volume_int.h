@@ -94,7 +94,7 @@ struct cw_volume {
 
 	/* requests under way */
 	_Atomic unsigned int nio;
-	_Atomic bool is_closing, is_irrecoverable, is_detaching;
+	_Atomic bool is_closing, is_irrecoverable, is_detaching, is_retired;
 	int image_fd; /* -1 = none */
 	uint64_t image_size;
 	struct workq *boot_wq; /* requests that may wait for the copier's sake; NULL = none */

@@ -67,6 +67,12 @@ def main():
         last.close()
         delete(g, last.v)
         time.sleep(1)
+        try:
+            last.connect()
+        except ConnectionError as e:
+            print("  login to what waits for its deletion:", e)
+        else:
+            raise AssertionError("logged in to a volume that was deleted")
         g.stop_quickly()
         g.free_store()
         g.run()

@@ -436,6 +436,47 @@ sessions_hear_of_secrets_and_sizes(void **state)
 	vx_end(x);
 }
 
+static void
+count_one(void *arg, struct cw_volume *v)
+{
+	(void)v;
+	++*(int *)arg;
+}
+
+static void
+a_retired_volume_is_no_target(void **state)
+{
+	struct vx *x = start(CW_VOLUME_CACHED, 64 * MIB);
+	char *iqn = xstrdup(cw_volume_conf(x->v)->iqn), *id = xstrdup(cw_volume_id(x->v));
+	struct cw_target_session s = {
+	    .initiator = "iqn.a", .end = note_end, .changed = note_changed};
+	struct cw_volume *v;
+	int n = 0;
+
+	(void)state;
+	nended = 0;
+	assert_int_equal(vx_call(x, CW_VIO_WRITE, 0, 4096, buf2, true), 0);
+	assert_int_equal(cw_target_session_add(x->v, &s), 0);
+	cw_target_retire(x->v);
+	assert_int_equal(nended, 1);
+	cw_target_session_del(x->v, &s);
+	assert_int_equal(cw_target_session_add(x->v, &s), -ESHUTDOWN);
+	assert_null(cw_volume_by_iqn(iqn));
+	cw_volume_each(count_one, &n);
+	assert_int_equal(n, 0);
+	v = cw_volume_by_id(id);
+	assert_non_null(v);
+	cw_volume_put(v);
+	vx_drain(x); /* and yet all of it is uploaded */
+	vx_reopen(x);
+	v = cw_volume_by_iqn(iqn);
+	assert_non_null(v);
+	cw_volume_put(v);
+	free(iqn);
+	free(id);
+	vx_end(x);
+}
+
 int
 main(void)
 {
@@ -451,6 +492,7 @@ main(void)
 	    cmocka_unit_test(writes_wait_for_room_and_are_then_told_to_come_again),
 	    cmocka_unit_test(what_is_provisioned_is_told),
 	    cmocka_unit_test(sessions_hear_of_secrets_and_sizes),
+	    cmocka_unit_test(a_retired_volume_is_no_target),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

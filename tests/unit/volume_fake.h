@@ -40,7 +40,7 @@ struct cw_volume {
 	size_t nchaps;
 	struct list sessions;
 	atomic_int refs;
-	bool is_closed;
+	bool is_closed, is_retired;
 };
 
 static pthread_mutex_t fake_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -450,6 +450,12 @@ cw_target_set_chap(struct cw_volume *v, const struct cw_chap *c)
 	v->chaps[i] = *c;
 	if (i == v->nchaps)
 		v->nchaps++;
+}
+
+void
+cw_target_retire(struct cw_volume *v)
+{
+	v->is_retired = true;
 }
 
 int
