@@ -291,29 +291,28 @@ read_miss(struct cw_io *io, struct list *fetches)
 	cachei_io_park(io, IO_WAIT_FETCH);
 }
 
-/* read_step - read what is local from io->npending on. result: 0 done, -EINPROGRESS parked,
- * -EAGAIN would block, other errors */
+/* read_step - read what is local from io->npending on. The caller starts the fetches, unlocked and last of all:
+ * a parked reader may be answered by them, and its space closed. locked, unlocks for the reading.
+ * result: 0 done, -EINPROGRESS parked, -EAGAIN would block, other errors */
 static int
-read_step(struct cw_io *io, bool nowait)
+read_step(struct cw_io *io, bool nowait, struct list *fetches)
 {
 	struct cache_file *f = io->file;
 	struct cache_space *s = f->space;
 	unsigned int view = (io->flags & CW_IO_SEALED) != 0 ? VIEW_SEALED : VIEW_NOW;
 	uint64_t size = view == VIEW_SEALED ? f->sealed_size : io->size;
 	struct segment segs[READ_SEGS];
-	struct list fetches;
 	unsigned int nsegs;
 	uint32_t planned;
 	bool miss;
 	int err = 0;
 
-	list_init(&fetches);
 	while (io->npending < io->len) {
 		planned = cachei_plan(f, io->off + io->npending, io->len - io->npending, size, view,
 		    segs, &nsegs, &miss);
 		if (planned == 0) {
 			CW_ASSERT(miss);
-			read_miss(io, &fetches);
+			read_miss(io, fetches);
 			err = -EINPROGRESS;
 			break;
 		}
@@ -333,12 +332,7 @@ read_step(struct cw_io *io, bool nowait)
 	}
 	if ((io->flags & CW_IO_NO_READAHEAD) == 0 && view == VIEW_NOW && f->base_limit > 0 &&
 	    (err == 0 || err == -EINPROGRESS))
-		cachei_readahead(f, io->off, io->len, size, &fetches);
-	if (!list_empty(&fetches)) {
-		cache_space_unlock(s);
-		cachei_fetch_start(&fetches);
-		cache_space_lock(s);
-	}
+		cachei_readahead(f, io->off, io->len, size, fetches);
 	return err;
 }
 
@@ -347,17 +341,19 @@ cachei_read_work(struct work *w)
 {
 	struct cw_io *io = container_of(w, struct cw_io, work);
 	struct cache_space *s = io->file->space;
+	struct list fetches;
 	int err = io->result;
 
+	list_init(&fetches);
 	cache_space_lock(s);
 	if (io->state != IO_FAILED)
-		err = read_step(io, false);
-	if (err == -EINPROGRESS) {
-		cache_space_unlock(s);
-		return;
-	}
-	cachei_io_leave(io->file);
+		err = read_step(io, false, &fetches);
+	if (err != -EINPROGRESS)
+		cachei_io_leave(io->file);
 	cache_space_unlock(s);
+	cachei_fetch_start(&fetches);
+	if (err == -EINPROGRESS)
+		return;
 	io->result = err;
 	io->done(io);
 }
@@ -366,15 +362,17 @@ int
 cache_read(struct cw_io *io)
 {
 	struct cache_space *s = io->file->space;
+	struct list fetches;
 	int err;
 
 	if (io->off + io->len > CACHE_FILE_MAX || io->off + io->len < io->off)
 		return -EINVAL;
+	list_init(&fetches);
 	io->result = 0;
 	io->npending = 0;
 	cache_space_lock(s);
 	cachei_io_enter(io);
-	err = read_step(io, (io->flags & CW_IO_NOWAIT) != 0);
+	err = read_step(io, (io->flags & CW_IO_NOWAIT) != 0, &fetches);
 	if (err == -EAGAIN) {
 		io->work.fn = cachei_read_work;
 		workq_submit(s->cache->wq, &io->work);
@@ -383,5 +381,6 @@ cache_read(struct cw_io *io)
 		cachei_io_leave(io->file);
 	}
 	cache_space_unlock(s);
+	cachei_fetch_start(&fetches);
 	return err;
 }

@@ -376,12 +376,11 @@ write_bytes(struct cw_io *io, struct plan *p)
 	return err;
 }
 
-/* write_run - one attempt. result: 0, -EINPROGRESS parked, -EAGAIN needs a worker, error. locked */
+/* write_run - one attempt. The caller starts the fetches, unlocked and last of all: a parked writer may be answered
+ * by them, and its space closed. result: 0, -EINPROGRESS parked, -EAGAIN needs a worker, error. locked */
 static int
-write_run(struct cw_io *io, bool nowait)
+write_run(struct cw_io *io, bool nowait, struct list *fetches)
 {
-	struct cache_space *s = io->file->space;
-	struct list fetches;
 	struct plan p;
 	int err;
 
@@ -392,24 +391,20 @@ write_run(struct cw_io *io, bool nowait)
 	p.parts = p.small;
 	p.edges[0].is_needed = p.edges[1].is_needed = false;
 	io->npending = 0;
-	list_init(&fetches);
-	err = write_check(io, &p, nowait, &fetches);
+	err = write_check(io, &p, nowait, fetches);
 	if (err == 0) {
 		write_begin(io, &p);
 		err = write_bytes(io, &p);
 		if (p.parts != p.small)
 			free(p.parts);
-	} else if (!list_empty(&fetches)) {
-		cache_space_unlock(s);
-		cachei_fetch_start(&fetches);
-		cache_space_lock(s);
 	}
 	return err;
 }
 
-/* write_no_space - the disk is full: give it what clean data holds, bit by bit, and try again. unlocked */
+/* write_no_space - the disk is full: give it what clean data holds, bit by bit, and try again. fetches: as write_run().
+ * unlocked */
 static int
-write_no_space(struct cw_io *io)
+write_no_space(struct cw_io *io, struct list *fetches)
 {
 	struct cache_space *s = io->file->space;
 	int64_t freed;
@@ -422,7 +417,7 @@ write_no_space(struct cw_io *io)
 		if (freed < 0)
 			break;
 		cache_space_lock(s);
-		err = write_run(io, false);
+		err = write_run(io, false, fetches);
 		cache_space_unlock(s);
 	} while (err == -ENOSPC && freed > 0);
 	if (err != -ENOSPC)
@@ -440,16 +435,19 @@ cachei_write_work(struct work *w)
 	struct cw_io *io = container_of(w, struct cw_io, work);
 	struct cache_space *s = io->file->space;
 	unsigned int flags = io->flags;
+	struct list fetches;
 	int err = io->result;
 
+	list_init(&fetches);
 	cache_space_lock(s);
 	if (io->state != IO_FAILED) {
 		io->flags &= ~CW_IO_NOWAIT;
-		err = write_run(io, false);
+		err = write_run(io, false, &fetches);
 	}
 	cache_space_unlock(s);
 	if (err == -ENOSPC && io->state != IO_FAILED)
-		err = write_no_space(io);
+		err = write_no_space(io, &fetches);
+	cachei_fetch_start(&fetches);
 	if (err == -EINPROGRESS)
 		return;
 	cache_space_lock(s);
@@ -464,6 +462,7 @@ int
 cache_write(struct cw_io *io)
 {
 	struct cache_space *s = io->file->space;
+	struct list fetches;
 	int err;
 
 	if (io->off + io->len > CACHE_FILE_MAX || io->off + io->len < io->off)
@@ -472,10 +471,11 @@ cache_write(struct cw_io *io)
 		return 0;
 	if ((io->flags & CW_IO_FILL) != 0 && ((io->off | io->len) & (CACHE_BLOCK_SIZE - 1)) != 0)
 		return -EINVAL;
+	list_init(&fetches);
 	io->result = 0;
 	cache_space_lock(s);
 	cachei_io_enter(io);
-	err = write_run(io, (io->flags & CW_IO_NOWAIT) != 0);
+	err = write_run(io, (io->flags & CW_IO_NOWAIT) != 0, &fetches);
 	if (err == -EAGAIN || err == -ENOSPC) {
 		workq_submit(s->cache->wq, &io->work);
 		err = -EINPROGRESS;
@@ -483,5 +483,6 @@ cache_write(struct cw_io *io)
 		cachei_io_leave(io->file);
 	}
 	cache_space_unlock(s);
+	cachei_fetch_start(&fetches);
 	return err;
 }

@@ -75,16 +75,13 @@ workq_new(const char *name, unsigned int nthreads, struct workq **out)
 void
 workq_submit(struct workq *q, struct work *w)
 {
-	bool wake;
-
 	w->next = NULL;
 	pthread_mutex_lock(&q->mutex);
 	*q->tail = w;
 	q->tail = &w->next;
-	wake = q->nidle > 0;
-	pthread_mutex_unlock(&q->mutex);
-	if (wake)
+	if (q->nidle > 0) /* inside: once it is unlocked the work may end, and the queue with it */
 		pthread_cond_signal(&q->has_work);
+	pthread_mutex_unlock(&q->mutex);
 }
 
 void

@@ -57,6 +57,7 @@ struct fx {
 	uint64_t damaged_off; /* fetches with this byte fail, slowly; 0 = none */
 	_Atomic unsigned int nfetches, nverifier_changes;
 	_Atomic bool hold_fetches;
+	unsigned int linger_ms; /* fetch() returns so late, when all may be over */
 	struct cache_fetch *held[64];
 	struct work *held_work[64];
 	_Atomic unsigned int nheld;
@@ -156,6 +157,7 @@ fx_fetch(
 	struct fx *fx = owner;
 	struct fx_file *f = file_owner;
 	struct fx_get *g = xcalloc(1, sizeof(*g));
+	unsigned int linger_ms = fx->linger_ms;
 
 	fx->nfetches++;
 	g->work.fn = fx_get_run;
@@ -171,6 +173,8 @@ fx_fetch(
 		fx->held_work[fx->nheld++] = &g->work;
 	else
 		workq_submit(cache_workq(fx->cache), &g->work);
+	if (linger_ms > 0)
+		usleep(linger_ms * 1000);
 }
 
 static inline void

@@ -370,6 +370,41 @@ a_parked_read_may_be_sent_from_memory(void **state)
 	end(fx);
 }
 
+static void *
+submit(void *arg)
+{
+	struct fx_io *fi = arg;
+	int r = fi->io.op == CW_IO_READ ? cache_read(&fi->io) : cache_write(&fi->io);
+
+	return r == -EINPROGRESS ? NULL : arg;
+}
+
+/* It may be the last thing that happens in a space: what the submitter did after it met freed memory. */
+static void
+a_space_may_be_closed_before_its_fetch_returns(void **state)
+{
+	static const enum cw_io_op ops[] = {CW_IO_READ, CW_IO_WRITE};
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		struct fx *fx = new_fx();
+		struct fx_file *f = make_remote(fx, 0);
+		struct fx_io fi;
+		pthread_t thread;
+		void *has_failed;
+
+		fx->linger_ms = 500;
+		fx_io_init(&fi, f, ops[i], 100, 100,
+		    buf2); /* a part of a block: a write fetches the rest */
+		assert_int_equal(pthread_create(&thread, NULL, submit, &fi), 0);
+		assert_int_equal(fx_io_wait(&fi, -EINPROGRESS), 0);
+		fx_close(fx);
+		assert_int_equal(pthread_join(thread, &has_failed), 0);
+		assert_null(has_failed);
+		fx_free(fx);
+	}
+}
+
 int
 main(void)
 {
@@ -384,6 +419,7 @@ main(void)
 	    cmocka_unit_test(a_file_cut_short_hides_what_a_buffer_has_behind_its_end),
 	    cmocka_unit_test(what_nobody_reads_is_given_back),
 	    cmocka_unit_test(a_parked_read_may_be_sent_from_memory),
+	    cmocka_unit_test(a_space_may_be_closed_before_its_fetch_returns),
 	};
 
 	cachei_big_fetch = 256u << 10;
