@@ -167,7 +167,7 @@ bury(struct early *e)
 	node_unref(y->s, e->n);
 	sync_kick(y);
 	share_unlock(y->s);
-	if (!has_row)
+	if (!has_row && e->upload_id[0] != '\0')
 		upload_abort(y, e->key, e->upload_id);
 	early_free(e);
 }
