@@ -19,15 +19,15 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "frontends/iscsi/iscsi_format.h"
 #include "gateway/base/be.h"
+#include "gateway/base/clock.h"
+#include "tests/bench/latency.h"
 
 #define MIB (1024u * 1024)
 #define DEPTH_MAX 256u
-#define BUCKETS 2048u
 #define BLOCK 512u
 #define SYNC_TAG 0x00ff0000u /* SYNCHRONIZE CACHEs in flight, counted up from here */
 
@@ -58,7 +58,8 @@ struct bench {
 	size_t rx_cap, rx_start, rx_len;
 	uint64_t issued, completed, errors, bytes, writes, next_off, rnd, stop_ns;
 	bool is_stopped;
-	uint32_t first_error, histogram[BUCKETS];
+	uint32_t first_error;
+	struct latency latency;
 };
 
 static uint8_t payload[4 * MIB];
@@ -68,24 +69,6 @@ die(const char *what)
 {
 	fprintf(stderr, "iscsibench: %s: %s\n", what, strerror(errno));
 	exit(1);
-}
-
-static uint64_t
-now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t
-rnd(struct bench *b)
-{
-	b->rnd ^= b->rnd << 13;
-	b->rnd ^= b->rnd >> 7;
-	b->rnd ^= b->rnd << 17;
-	return b->rnd;
 }
 
 static uint32_t
@@ -106,34 +89,6 @@ put_data_len(uint8_t *h, uint32_t n)
 	h[5] = (uint8_t)(n >> 16);
 	h[6] = (uint8_t)(n >> 8);
 	h[7] = (uint8_t)n;
-}
-
-/* --- latency: buckets of 1/32 of an octave from 32 ns --------------------------------------------- */
-
-static void
-note_latency(struct bench *b, uint64_t ns)
-{
-	uint64_t v = ns / 32 + 1;
-	unsigned int octave = 63 - (unsigned int)__builtin_clzll(v);
-	unsigned int sub = octave >= 5 ? (v >> (octave - 5)) & 31 : (v << (5 - octave)) & 31;
-	unsigned int i = octave * 32 + sub;
-
-	b->histogram[i < BUCKETS ? i : BUCKETS - 1]++;
-}
-
-static double
-percentile_us(const struct bench *b, double p)
-{
-	uint64_t total = 0, seen = 0;
-
-	for (unsigned int i = 0; i < BUCKETS; i++)
-		total += b->histogram[i];
-	for (unsigned int i = 0; i < BUCKETS; i++) {
-		seen += b->histogram[i];
-		if (total > 0 && (double)seen >= p * (double)total)
-			return (double)(1ull << (i / 32)) * (1 + (i % 32) / 32.0) * 32 / 1000;
-	}
-	return 0;
 }
 
 /* --- the socket ----------------------------------------------------------------------------------- */
@@ -292,8 +247,9 @@ build(struct bench *b, unsigned int i)
 	s->immediate = s->len = 0;
 	if (strcmp(b->op, "tur") == 0)
 		return;
-	off = (b->is_sequential ? b->next_off++ % blocks : rnd(b) % blocks) * b->size;
-	s->is_write = b->op[0] == 'w' || b->op[0] == 'f' || (b->op[0] == 'm' && rnd(b) % 10 >= 7);
+	off = (b->is_sequential ? b->next_off++ % blocks : xorshift(&b->rnd) % blocks) * b->size;
+	s->is_write =
+	    b->op[0] == 'w' || b->op[0] == 'f' || (b->op[0] == 'm' && xorshift(&b->rnd) % 10 >= 7);
 	s->len = b->size;
 	h[1] |= s->is_write ? ISCSI_CMD_WRITE : ISCSI_CMD_READ;
 	be_store_u32(h + 20, b->size);
@@ -354,7 +310,7 @@ send_ready(struct bench *b)
 	struct iovec iov[2 * DEPTH_MAX + 8];
 	uint8_t syncs[8][ISCSI_BHS_LEN];
 	unsigned int n = 0, taken = 0, nsyncs = 0;
-	uint64_t now = now_ns();
+	uint64_t now = clock_mono_ns();
 
 	for (; taken < b->nready && room(b) > 0; taken++) {
 		struct slot *s = &b->slots[b->ready[taken]];
@@ -433,7 +389,7 @@ take_status(struct bench *b, const uint8_t *h, uint64_t now)
 	b->nflying--;
 	b->completed++;
 	b->bytes += h[3] == 0 ? s->len : 0;
-	note_latency(b, now - s->sent_ns);
+	latency_note(&b->latency, now - s->sent_ns);
 	issue(b, itt);
 }
 
@@ -477,7 +433,7 @@ receive(struct bench *b)
 	if (n <= 0)
 		die("receive");
 	b->rx_len += (size_t)n;
-	now = now_ns();
+	now = clock_mono_ns();
 	b->is_stopped = b->is_stopped || (b->stop_ns > 0 && now >= b->stop_ns);
 	while (b->rx_len - b->rx_start >= ISCSI_BHS_LEN) {
 		const uint8_t *h = b->rx + b->rx_start;
@@ -505,7 +461,7 @@ pump(struct bench *b)
 static double
 run(struct bench *b)
 {
-	uint64_t start = now_ns();
+	uint64_t start = clock_mono_ns();
 
 	b->stop_ns = b->count > 0 ? 0 : start + (uint64_t)(b->seconds * 1e9);
 	for (unsigned int i = 0; i < b->depth; i++)
@@ -515,7 +471,7 @@ run(struct bench *b)
 		b->nsyncs_ready = 1;
 		pump(b);
 	}
-	return (double)(now_ns() - start) / 1e9;
+	return (double)(clock_mono_ns() - start) / 1e9;
 }
 
 /* The unit attentions that a new session is owed. */
@@ -534,7 +490,7 @@ settle(struct bench *b)
 	b->count = count;
 	b->issued = b->completed = b->errors = 0;
 	b->first_error = 0;
-	memset(b->histogram, 0, sizeof(b->histogram));
+	memset(&b->latency, 0, sizeof(b->latency));
 }
 
 /* set_write_cache - WCE of the caching page, by MODE SELECT(10). */
@@ -567,7 +523,7 @@ print_result(const struct bench *b, double s)
 	       "\"ops_per_s\":%.0f,\"mb_per_s\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f,"
 	       "\"errors\":%llu,\"first_error\":%u}\n",
 	    b->op, b->size, b->depth, (unsigned long long)b->completed, s, (double)b->completed / s,
-	    (double)b->bytes / s / 1e6, percentile_us(b, 0.5), percentile_us(b, 0.99),
+	    (double)b->bytes / s / 1e6, latency_us(&b->latency, 0.5), latency_us(&b->latency, 0.99),
 	    (unsigned long long)b->errors, b->first_error);
 }
 
@@ -651,13 +607,13 @@ main(int argc, char **argv)
 	    .span_mib = 256};
 
 	parse(&b, argc, argv);
-	b.rnd = now_ns() | 1;
+	b.rnd = clock_mono_ns() | 1;
 	b.rx_cap = 4 * MIB;
 	b.rx = malloc(b.rx_cap);
 	dial(&b);
 	log_in(&b);
 	for (size_t i = 0; i < sizeof(payload); i++)
-		payload[i] = (uint8_t)(rnd(&b) >> 11);
+		payload[i] = (uint8_t)(xorshift(&b.rnd) >> 11);
 	settle(&b);
 	if (b.write_cache != NULL)
 		set_write_cache(&b);

@@ -19,17 +19,17 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "gateway/base/be.h"
+#include "gateway/base/clock.h"
+#include "tests/bench/latency.h"
 
 #define MIB (1024u * 1024)
 #define DEPTH_MAX 256u
 #define CALL_MAX 512u
 #define NFS 100003u
 #define MOUNT 100005u
-#define BUCKETS 1024u
 
 enum { NULLP, GETATTR, SETATTR, LOOKUP, ACCESS, READLINK, READ, WRITE, CREATE, MKDIR };
 enum { READDIRPLUS = 17, COMMIT = 21 };
@@ -64,7 +64,7 @@ struct bench {
 	uint64_t next_off, cookie, cookie_verf, rnd, stop_ns;
 	bool is_stopped, is_committing;
 	uint32_t first_error;
-	uint32_t histogram[BUCKETS];
+	struct latency latency;
 	/* next - build the next call in s; false: no more */
 	bool (*next)(struct bench *b, struct slot *s);
 	/* reply - r behind the status word; true: s->call holds a follow-up */
@@ -78,52 +78,6 @@ die(const char *what)
 {
 	fprintf(stderr, "nfsbench: %s: %s\n", what, strerror(errno));
 	exit(1);
-}
-
-static uint64_t
-now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t
-rnd(struct bench *b)
-{
-	b->rnd ^= b->rnd << 13;
-	b->rnd ^= b->rnd >> 7;
-	b->rnd ^= b->rnd << 17;
-	return b->rnd;
-}
-
-/* --- latency: buckets of 1/32 of an octave from 1 us ---------------------------------------------- */
-
-static void
-note_latency(struct bench *b, uint64_t ns)
-{
-	uint64_t v = ns / 32 + 1;
-	unsigned int octave = 63 - (unsigned int)__builtin_clzll(v);
-	unsigned int sub = octave >= 5 ? (v >> (octave - 5)) & 31 : (v << (5 - octave)) & 31;
-	unsigned int i = octave * 32 + sub;
-
-	b->histogram[i < BUCKETS ? i : BUCKETS - 1]++;
-}
-
-static double
-percentile_us(const struct bench *b, double p)
-{
-	uint64_t total = 0, seen = 0;
-
-	for (unsigned int i = 0; i < BUCKETS; i++)
-		total += b->histogram[i];
-	for (unsigned int i = 0; i < BUCKETS; i++) {
-		seen += b->histogram[i];
-		if (total > 0 && (double)seen >= p * (double)total)
-			return (double)(1ull << (i / 32)) * (1 + (i % 32) / 32.0) * 32 / 1000;
-	}
-	return 0;
 }
 
 /* --- calls -------------------------------------------------------------------------------------- */
@@ -203,7 +157,7 @@ send_ready(struct bench *b)
 {
 	struct iovec iov[2 * DEPTH_MAX];
 	unsigned int n = 0, at = 0;
-	uint64_t now = now_ns();
+	uint64_t now = clock_mono_ns();
 
 	for (unsigned int i = 0; i < b->nready; i++) {
 		struct slot *s = &b->slots[b->ready[i]];
@@ -267,7 +221,7 @@ take_reply(struct bench *b, const uint8_t *data, size_t len, uint64_t now)
 		if (b->first_error == 0)
 			b->first_error = stat;
 	}
-	note_latency(b, now - s->sent_ns);
+	latency_note(&b->latency, now - s->sent_ns);
 	if (b->reply != NULL && b->reply(b, s, stat, &r)) {
 		b->ready[b->nready++] = slot;
 		return;
@@ -292,7 +246,7 @@ receive(struct bench *b)
 	if (n <= 0)
 		die("receive");
 	b->rx_len += (size_t)n;
-	now = now_ns();
+	now = clock_mono_ns();
 	b->is_stopped = b->is_stopped || (b->stop_ns > 0 && now >= b->stop_ns);
 	while (b->rx_len - b->rx_start >= 4) {
 		struct be_reader r;
@@ -312,14 +266,14 @@ receive(struct bench *b)
 static double
 run(struct bench *b, unsigned int depth, double seconds, uint64_t count)
 {
-	uint64_t start = now_ns();
+	uint64_t start = clock_mono_ns();
 
 	b->issued = b->completed = b->errors = b->bytes = b->entries = b->passes = 0;
 	b->first_error = 0;
 	b->is_stopped = false;
 	b->count = count;
 	b->stop_ns = count > 0 ? 0 : start + (uint64_t)(seconds * 1e9);
-	memset(b->histogram, 0, sizeof(b->histogram));
+	memset(&b->latency, 0, sizeof(b->latency));
 	for (unsigned int i = 0; i < depth; i++)
 		issue(b, i);
 	while (b->nready > 0 || b->nflying > 0) {
@@ -327,7 +281,7 @@ run(struct bench *b, unsigned int depth, double seconds, uint64_t count)
 			send_ready(b);
 		receive(b);
 	}
-	return (double)(now_ns() - start) / 1e9;
+	return (double)(clock_mono_ns() - start) / 1e9;
 }
 
 /* --- one call at a time, for setting up ------------------------------------------------------------ */
@@ -503,7 +457,7 @@ next_lookup(struct bench *b, struct slot *s)
 	struct be_writer w;
 
 	begin(b, s, &w, NFS, LOOKUP);
-	put_name(&w, &b->dir, "f", rnd(b) % b->nfiles);
+	put_name(&w, &b->dir, "f", xorshift(&b->rnd) % b->nfiles);
 	end(s, &w, 0);
 	return true;
 }
@@ -551,7 +505,7 @@ build_write(struct bench *b, struct slot *s, const struct handle *h, uint64_t of
 static bool
 next_read4k(struct bench *b, struct slot *s)
 {
-	build_read(b, s, rnd(b) % (b->size_mib * 256) * 4096, 4096);
+	build_read(b, s, xorshift(&b->rnd) % (b->size_mib * 256) * 4096, 4096);
 	return true;
 }
 
@@ -577,7 +531,7 @@ reply_read(struct bench *b, struct slot *s, uint32_t stat, struct be_reader *r)
 static bool
 next_write4k(struct bench *b, struct slot *s)
 {
-	build_write(b, s, &b->file, rnd(b) % (b->size_mib * 256) * 4096, 4096, 0);
+	build_write(b, s, &b->file, xorshift(&b->rnd) % (b->size_mib * 256) * 4096, 4096, 0);
 	return true;
 }
 
@@ -611,7 +565,7 @@ next_small(struct bench *b, struct slot *s)
 	struct be_writer w;
 
 	begin(b, s, &w, NFS, CREATE);
-	put_name(&w, &b->dir, "s", rnd(b) % 100000000);
+	put_name(&w, &b->dir, "s", xorshift(&b->rnd) % 100000000);
 	be_put_u32(&w, 0);
 	put_mode(&w, 0644);
 	end(s, &w, 0);
@@ -685,7 +639,7 @@ reply_readdirplus(struct bench *b, struct slot *s, uint32_t stat, struct be_read
 static double
 run_write1m(struct bench *b, double seconds, uint64_t count)
 {
-	uint64_t start = now_ns(), completed = 0, bytes = 0, errors = 0, passes = 0;
+	uint64_t start = clock_mono_ns(), completed = 0, bytes = 0, errors = 0, passes = 0;
 	double elapsed;
 
 	do {
@@ -699,7 +653,7 @@ run_write1m(struct bench *b, double seconds, uint64_t count)
 		if (one(b, build_commit, 0) != 0)
 			errors++;
 		passes++;
-		elapsed = (double)(now_ns() - start) / 1e9;
+		elapsed = (double)(clock_mono_ns() - start) / 1e9;
 	} while (count > 0 ? passes < count : elapsed < seconds);
 	b->completed = completed;
 	b->bytes = bytes;
@@ -715,8 +669,8 @@ print_result(const struct bench *b, double s)
 	       "\"mb_per_s\":%.1f,\"entries_per_s\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,"
 	       "\"errors\":%llu,\"first_error\":%u}\n",
 	    b->op, b->depth, (unsigned long long)b->completed, s, (double)b->completed / s,
-	    (double)b->bytes / s / 1e6, (double)b->entries / s, percentile_us(b, 0.5),
-	    percentile_us(b, 0.99), (unsigned long long)b->errors, b->first_error);
+	    (double)b->bytes / s / 1e6, (double)b->entries / s, latency_us(&b->latency, 0.5),
+	    latency_us(&b->latency, 0.99), (unsigned long long)b->errors, b->first_error);
 }
 
 static const struct measure {
@@ -889,12 +843,12 @@ main(int argc, char **argv)
 		fprintf(stderr, "nfsbench: unknown op %s\n", b.op);
 		return 2;
 	}
-	b.rnd = now_ns() | 1;
+	b.rnd = clock_mono_ns() | 1;
 	b.xid = (uint32_t)(b.rnd >> 10); /* of this run alone: servers remember calls */
 	b.rx_cap = 4 * MIB;
 	b.rx = malloc(b.rx_cap);
 	for (size_t i = 0; i < sizeof(payload_bytes); i++)
-		payload_bytes[i] = (uint8_t)(rnd(&b) >> 11);
+		payload_bytes[i] = (uint8_t)(xorshift(&b.rnd) >> 11);
 	set_up(&b, m);
 	if (m->next == NULL)
 		return 0;
