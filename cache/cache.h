@@ -128,8 +128,6 @@ enum cw_io_op { CW_IO_READ, CW_IO_WRITE };
 #define CW_IO_SEND_ANY 8u /* READ: send() may be called later and on any thread, see there */
 #define CW_IO_FILL 16u	  /* WRITE of whole blocks: blocks that are local already are left alone */
 #define CW_IO_NO_PARK 32u /* WRITE: -ERR_BACKPRESSURE at once where it would wait for space */
-#define CW_IO_DROP_BEHIND                                                                          \
-	64u /* READ: out of the page cache with it afterwards, nobody is expected to read it soon */
 
 /*
  * The one data request that travels from front end to cache.  Completed exactly once: either the

@@ -258,18 +258,6 @@ segs_skip(struct segment *segs, unsigned int nsegs, uint32_t n)
 	}
 }
 
-/* drop_behind - what was read from the data file need not stay in memory. unlocked, pinned */
-static void
-drop_behind(struct cache_space *s, const struct segment *segs, unsigned int n)
-{
-	const struct osfile_ops *os = s->cache->os;
-
-	for (unsigned int i = 0; i < n && os->drop != NULL; i++) {
-		if (segs[i].buf == NULL && segs[i].slot != NO_SLOT)
-			os->drop(s->file, segs[i].at, segs[i].len);
-	}
-}
-
 /* read_planned - segments of a plan to the reader. unlocked, pinned. result: as pread */
 static int
 read_planned(
@@ -331,8 +319,6 @@ read_step(struct cw_io *io, bool nowait, struct list *fetches)
 		cachei_segs_pin(s, segs, nsegs);
 		cache_space_unlock(s);
 		err = read_planned(io, segs, nsegs, planned, nowait);
-		if (err == 0 && (io->flags & CW_IO_DROP_BEHIND) != 0)
-			drop_behind(s, segs, nsegs);
 		cache_space_lock(s);
 		for (unsigned int i = 0; i < nsegs && err == 0; i++) {
 			if (segs[i].buf != NULL)

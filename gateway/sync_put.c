@@ -168,10 +168,6 @@ put_read(struct cache_file *f, unsigned int flags, uint64_t off, size_t len, voi
 	struct semaphore done;
 	int r = 0, now;
 
-	/* A large file would wash everything else out of the page cache; and pages that are used again at once
-	 * are cheap, while fresh ones cost a stream more than all else that is done with its bytes. */
-	if (len >= SYNC_PART_MIN)
-		flags |= CW_IO_DROP_BEHIND;
 	semaphore_init(&done, (unsigned int)n + 1);
 	for (i = 0; i < n; i++) {
 		struct cw_io *io = &ios[i];

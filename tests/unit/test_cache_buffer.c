@@ -12,7 +12,6 @@ static unsigned char buf[FX_MAX], buf2[FX_MAX];
 static sem_t landing_reached, landing_may;
 static _Atomic bool is_gated;
 static _Atomic unsigned int ndirect, nplain;
-static _Atomic uint64_t dropped_bytes;
 
 static void
 gate(const char *name)
@@ -37,14 +36,6 @@ count_plain(struct osfile *file, const void *p, size_t len, uint64_t off)
 	return osfile_crash.pwrite(file, p, len, off);
 }
 
-static void
-count_dropped(struct osfile *file, uint64_t off, uint64_t len)
-{
-	(void)file;
-	(void)off;
-	dropped_bytes += len;
-}
-
 static struct fx *
 new_fx(void)
 {
@@ -55,8 +46,6 @@ new_fx(void)
 	os = osfile_crash;
 	os.pwrite_direct = count_direct;
 	os.pwrite = count_plain;
-	os.drop = count_dropped;
-	dropped_bytes = 0;
 	is_gated = false;
 	sem_init(&landing_reached, 0, 0);
 	sem_init(&landing_may, 0, 0);
@@ -381,30 +370,6 @@ a_parked_read_may_be_sent_from_memory(void **state)
 	end(fx);
 }
 
-static void
-pages_are_dropped_behind_a_reader_that_asks_for_it(void **state)
-{
-	struct fx *fx = new_fx();
-	struct fx_file *f = &fx->files[0];
-
-	(void)state;
-	assert_int_equal(fx_write(f, 0, LEN, buf, 0), 0);
-	fx_check_range(f, 0, LEN, 0);
-	assert_int_equal(dropped_bytes, 0);
-	fx_check_range(f, 4096, LEN - 4096, CW_IO_DROP_BEHIND);
-	assert_int_equal(dropped_bytes, LEN - 4096);
-	fx_check_range(f, 0, LEN, CW_IO_DROP_BEHIND); /* a hint: nothing is lost */
-	f = make_remote(fx, 1);
-	dropped_bytes = 0;
-	is_gated = true;
-	fx_check_range(f, 0, 4096,
-	    CW_IO_DROP_BEHIND | CW_IO_NO_READAHEAD); /* from the fetch: there is no page */
-	assert_int_equal(dropped_bytes, 0);
-	is_gated = false;
-	sem_post(&landing_may);
-	end(fx);
-}
-
 static void *
 submit(void *arg)
 {
@@ -454,7 +419,6 @@ main(void)
 	    cmocka_unit_test(a_file_cut_short_hides_what_a_buffer_has_behind_its_end),
 	    cmocka_unit_test(what_nobody_reads_is_given_back),
 	    cmocka_unit_test(a_parked_read_may_be_sent_from_memory),
-	    cmocka_unit_test(pages_are_dropped_behind_a_reader_that_asks_for_it),
 	    cmocka_unit_test(a_space_may_be_closed_before_its_fetch_returns),
 	};
 
