@@ -115,8 +115,8 @@ cwfuse_server_retry(struct cwfuse_server *s, struct cwfuse_req *r)
 	r->due_ms = clock_mono_ms() + r->delay_ms;
 	pthread_mutex_lock(&s->lock);
 	list_add_tail(&s->retries, &r->retry);
+	cwfuse_server_wake(s); /* inside: once unlocked, r may be over, and the server with it */
 	pthread_mutex_unlock(&s->lock);
-	cwfuse_server_wake(s);
 }
 
 /* Run what is due. result: milliseconds until the next, at most cap_ms */

@@ -8,6 +8,7 @@
 #include "gateway/base/loop.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct loop {
 	atomic_bool stop;
 	atomic_bool asleep;
 	atomic_bool has_posts;
+	atomic_uint callers; /* in loop_post or loop_stop: what they look at last is still needed */
 	pthread_mutex_t mutex; /* posts */
 	struct loop_task *posts_head, **posts_tail;
 	struct loop_task *deferred_head, **deferred_tail;
@@ -72,6 +74,9 @@ loop_free(struct loop *l)
 {
 	if (l == NULL)
 		return;
+	/* who posted the task that made its owner free the loop may not have returned yet */
+	while (atomic_load(&l->callers) > 0)
+		sched_yield();
 	if (l->epfd >= 0)
 		close(l->epfd);
 	if (l->evfd >= 0)
@@ -94,6 +99,7 @@ void
 loop_post(struct loop *l, struct loop_task *t)
 {
 	t->next = NULL;
+	atomic_fetch_add(&l->callers, 1);
 	pthread_mutex_lock(&l->mutex);
 	*l->posts_tail = t;
 	l->posts_tail = &t->next;
@@ -101,6 +107,7 @@ loop_post(struct loop *l, struct loop_task *t)
 	atomic_store(&l->has_posts, true);
 	if (atomic_load(&l->asleep))
 		wake(l);
+	atomic_fetch_sub(&l->callers, 1);
 }
 
 void
@@ -282,8 +289,10 @@ loop_start(struct loop *l)
 void
 loop_stop(struct loop *l)
 {
+	atomic_fetch_add(&l->callers, 1);
 	atomic_store(&l->stop, true);
 	wake(l);
+	atomic_fetch_sub(&l->callers, 1);
 }
 
 void

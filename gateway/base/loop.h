@@ -36,6 +36,10 @@ struct loop_timer {
 
 /* loop_new - create; spin_us: keep polling this long after the last event before sleeping. */
 int loop_new(const char *name, unsigned int spin_us, struct loop **out) CW_MUST_CHECK;
+/*
+ * loop_free - once it does not run (loop_join(), or loop_run() has returned).  May be called as soon
+ * as the last posted task has run: waits for a loop_post() or loop_stop() that has not returned yet.
+ */
 void loop_free(struct loop *l);
 /* loop_run - run on the calling thread until loop_stop(). */
 void loop_run(struct loop *l);

@@ -64,6 +64,39 @@ posts_from_other_threads_all_run(void **state)
 }
 
 static void
+stop_task(struct loop_task *t)
+{
+	loop_stop(container_of(t, struct counter, task)->loop);
+}
+
+static void *
+post_it(void *arg)
+{
+	struct counter *c = arg;
+
+	loop_post(c->loop, &c->task);
+	return NULL;
+}
+
+/* the race checker watches: whoever posted may be on its way out of loop_post() still */
+static void
+a_loop_may_be_freed_once_its_last_task_ran(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		struct counter c = {0};
+		pthread_t thread;
+
+		assert_int_equal(loop_new("t", 0, &c.loop), 0);
+		c.task.fn = stop_task;
+		assert_int_equal(pthread_create(&thread, NULL, post_it, &c), 0);
+		loop_run(c.loop);
+		loop_free(c.loop);
+		pthread_join(thread, NULL);
+	}
+}
+
+static void
 timers_run_in_order_of_due_time_and_can_be_cancelled(void **state)
 {
 	struct counter soon = {0}, never = {0};
@@ -108,6 +141,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(posts_from_other_threads_all_run),
+	    cmocka_unit_test(a_loop_may_be_freed_once_its_last_task_ran),
 	    cmocka_unit_test(timers_run_in_order_of_due_time_and_can_be_cancelled),
 	    cmocka_unit_test(drain_waits_for_all_work),
 	};
