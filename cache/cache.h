@@ -337,6 +337,11 @@ void cache_seal_done(struct cache_file *f);
 
 /* --- maintenance ------------------------------------------------------------------------- */
 
+/* cache_drop_behind - what was written into [off, end) need not stay in memory: drop the pages of the
+ * chunks that it touches, as far as they are durable. A hint: costs readers the disk, and nothing else.
+ * result: where it stopped, the first byte that is not durable yet, or end. unlocked; the caller holds f */
+uint64_t cache_drop_behind(struct cache_file *f, uint64_t off, uint64_t end);
+
 /* cache_evict_all - drop every clean block (tests, `causeway cache drop`). unlocked */
 int cache_evict_all(struct cache *c);
 /* cache_lend_room - the owner could not write a small file of its own on the cache's disk, and without it nothing

@@ -50,6 +50,7 @@ enum chunk_flags {
 	CHUNK_ON_LAZY = 1u << 5, /* on space->lazy (same link) */
 	CHUNK_RELOC = 1u << 6,	 /* a sync failed: copy what is un-synced elsewhere first (P6) */
 	CHUNK_HOLD = 1u << 7,	 /* that copy is under way: writes wait */
+	CHUNK_TAKEN = 1u << 9, /* by the commit under way: what is un-synced then is in its entry */
 	CHUNK_SETTLED =
 	    1u << 8, /* SEALED bytes lie durably in the CLEAN slot too (pinned spaces) */
 };

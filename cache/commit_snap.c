@@ -97,6 +97,7 @@ take_chunk(struct commit_space *cs, struct chunk *ch)
 	ch->sealed_unsynced = ch->dirty_unsynced = 0;
 	ch->pins++;
 	ch->flags &= (uint16_t) ~(CHUNK_QUEUED | CHUNK_ON_LAZY | CHUNK_ROW);
+	ch->flags |= CHUNK_TAKEN;
 	if (ch->clean_lazy != 0 && e->lazy == 0)
 		cachei_chunk_lazy(ch);
 }
@@ -190,6 +191,13 @@ cachei_pend_free(struct pend *p)
 	cachei_vec_free(&p->limbo);
 }
 
+static void
+give_back(struct cache_space *s, struct chunk *ch)
+{
+	ch->flags &= (uint16_t)~CHUNK_TAKEN;
+	cachei_chunk_unpin(s, ch);
+}
+
 void
 cachei_snap_done(struct commit_space *cs)
 {
@@ -210,7 +218,7 @@ cachei_snap_done(struct commit_space *cs)
 			if (e->has_row)
 				ch->clean_row = e->row_clean;
 		}
-		cachei_chunk_unpin(s, ch);
+		give_back(s, ch);
 	}
 	for (uint32_t i = 0; i < cs->pend.limbo.n; i++)
 		cachei_slot_release(s, limbo[i]);
@@ -292,7 +300,7 @@ cachei_snap_failed(struct commit_space *cs, bool sync_failed)
 		after_failed_sync(s);
 	}
 	for (uint32_t i = 0; i < cs->entries.n; i++)
-		cachei_chunk_unpin(s, ((struct commit_entry *)cs->entries.p)[i].ch);
+		give_back(s, ((struct commit_entry *)cs->entries.p)[i].ch);
 	cachei_vec_prepend(&s->pend.dead_files, &p->dead_files, sizeof(uint64_t));
 	cachei_vec_prepend(&s->pend.dead_chunks, &p->dead_chunks, sizeof(struct chunk_key));
 	cachei_vec_prepend(&s->pend.seals, &p->seals, sizeof(struct seal_op));

@@ -45,6 +45,7 @@ struct early {
 	char *key, upload_id[OBJSTORE_UPLOAD_ID_MAX];
 	uint64_t mark_seq; /* data_seq in the object's mark */
 	uint64_t front;
+	uint64_t dropped; /* pages below it are out of memory. run(), then the job */
 	uint32_t sync_errors;
 	bool is_running, is_dead, is_taken;
 	bool has_failed;       /* atomic: no more parts; those that are there are good */
@@ -271,10 +272,13 @@ send_part(struct early_part *p)
 	req->max_tries = SYNC_TRIES;
 	req->done = part_done;
 	req->result = put_read(e->n->u.file, CW_IO_NO_READAHEAD, off, PART, p->body);
-	if (req->result < 0)
+	if (req->result < 0) {
 		part_done(req);
-	else
-		objstore_submit(share_store(e->y->s), req);
+		return;
+	}
+	/* a stream goes round in few pages then, instead of washing out everybody's */
+	e->dropped = cache_drop_behind(e->n->u.file, e->dropped, off + PART);
+	objstore_submit(share_store(e->y->s), req);
 }
 
 /* begin - result: 0 with the upload and its row; negative errno: not for this file */
@@ -478,6 +482,7 @@ take(struct early *e, struct sync_job *j, struct early_taken *out)
 	out->nparts = (unsigned int)(e->front / PART);
 	out->part_size = PART;
 	out->mark_seq = e->mark_seq;
+	out->dropped = e->dropped;
 	out->sync_errors = e->sync_errors;
 }
 

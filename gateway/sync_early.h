@@ -15,6 +15,7 @@ struct early_taken {
 	const char *upload_id;
 	unsigned int nparts; /* from the first on */
 	uint64_t part_size, mark_seq;
+	uint64_t dropped; /* pages below it are out of memory */
 	uint32_t sync_errors;
 };
 void early_init(struct sync *y);

@@ -185,6 +185,14 @@ part_may_copy(const struct mpu *m, uint64_t off, uint64_t len, struct part *p)
 	return true;
 }
 
+/* drop_sent - a file that was sent while it was written goes on leaving the page cache behind that. */
+static void
+drop_sent(struct mpu *m, uint64_t end)
+{
+	if (m->early.part_size != 0)
+		m->early.dropped = cache_drop_behind(m->j->n->u.file, m->early.dropped, end);
+}
+
 /* part_start - prepare one part and submit it. */
 static void
 part_start(struct mpu *m, unsigned int i, bool is_copy)
@@ -223,6 +231,7 @@ part_start(struct mpu *m, unsigned int i, bool is_copy)
 		p->req.body = p->body;
 		p->req.body_len = p->len;
 		err = put_read_sealed(j, off, p->len, p->body, &m->missing);
+		drop_sent(m, off + p->len);
 	}
 	pthread_mutex_lock(&m->mutex);
 	m->pending++;
@@ -525,6 +534,8 @@ send_all(struct mpu *m, const struct put_attrs *a)
 		commit_err = all_durable(m, true);
 	if (err == 0)
 		err = commit_err;
+	if (err == 0)
+		drop_sent(m, m->size);
 	return err == 0 ? check_base(m) : err;
 }
 

@@ -162,6 +162,12 @@ posix_start_writeback(struct osfile *f, uint64_t off, uint64_t len)
 	(void)sync_file_range(f->fd, (off_t)off, (off_t)len, SYNC_FILE_RANGE_WRITE);
 }
 
+static void
+posix_drop(struct osfile *f, uint64_t off, uint64_t len)
+{
+	(void)posix_fadvise(f->fd, (off_t)off, (off_t)len, POSIX_FADV_DONTNEED);
+}
+
 static int
 posix_punch(struct osfile *f, uint64_t off, uint64_t len)
 {
@@ -284,6 +290,7 @@ const struct osfile_ops osfile_posix = {
     .pwrite_direct = posix_pwrite_direct,
     .sync = posix_sync,
     .start_writeback = posix_start_writeback,
+    .drop = posix_drop,
     .punch = posix_punch,
     .size = posix_size,
     .held = posix_held,

@@ -33,6 +33,8 @@ struct osfile_ops {
 	int (*sync)(struct osfile *f);
 	/* start_writeback - hint: begin writing this range out; never waits on purpose */
 	void (*start_writeback)(struct osfile *f, uint64_t off, uint64_t len);
+	/* drop - hint: this range, all of it durable, need not stay in memory. May be NULL */
+	void (*drop)(struct osfile *f, uint64_t off, uint64_t len);
 	/* punch - give back the blocks of a range; it reads as zeros afterwards */
 	int (*punch)(struct osfile *f, uint64_t off, uint64_t len);
 	/* size - current length in bytes, or negative errno */

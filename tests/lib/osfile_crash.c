@@ -256,6 +256,27 @@ crash_writeback(struct osfile *f, uint64_t off, uint64_t len)
 	(void)len;
 }
 
+/* crash_drop - the strictest disk there is: what is dropped and not durable is lost at once. */
+static void
+crash_drop(struct osfile *f, uint64_t off, uint64_t len)
+{
+	pthread_mutex_lock(&lock);
+	for (uint64_t end = off + len; off < end && f->epoch == epoch && f->cf->cap != 0;
+	     off += PAGE) {
+		struct page *p = page_get(f->cf, off / PAGE, false);
+
+		if (p == NULL || (p->now == p->durable && p->nbetween == 0))
+			continue;
+		pages_held += (p->durable != NULL) - (uint64_t)(p->now != NULL);
+		if (p->now != p->durable)
+			free(p->now);
+		forget_versions(p, NULL);
+		p->now = p->durable;
+		p->is_dirty = p->is_failed = false;
+	}
+	pthread_mutex_unlock(&lock);
+}
+
 static int
 crash_punch(struct osfile *f, uint64_t off, uint64_t len)
 {
@@ -307,6 +328,7 @@ const struct osfile_ops osfile_crash = {
     .pwrite_direct = crash_pwrite_direct,
     .sync = crash_sync,
     .start_writeback = crash_writeback,
+    .drop = crash_drop,
     .punch = crash_punch,
     .size = crash_size,
     .truncate = crash_truncate,

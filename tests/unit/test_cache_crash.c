@@ -274,6 +274,8 @@ life_op(uint64_t *rnd)
 		life_discard(i);
 	else if (what < 92)
 		osfile_crash_fail_syncs(1);
+	else if (what < 96)
+		(void)cache_drop_behind(&f->cf, fx_random(rnd) % REACH, REACH);
 	else
 		fx_read(f, fx_random(rnd) % REACH, 40000, big, 0);
 }

@@ -37,6 +37,8 @@ one_check(struct fx_file *f, uint64_t *rnd)
 	uint64_t off = fx_random(rnd) % FX_MAX;
 	uint32_t len = (uint32_t)min64(1 + fx_random(rnd) % 300000, FX_MAX - off);
 
+	if (fx_random(rnd) % 8 == 0)
+		(void)cache_drop_behind(&f->cf, off, off + len);
 	fx_check_range(f, off, len, fx_random(rnd) % 2 == 0 ? CW_IO_NOWAIT : 0);
 }
 
