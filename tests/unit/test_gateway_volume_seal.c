@@ -647,6 +647,13 @@ has_failed_snap(struct vx *x)
 	return l.n == 1 && l.ncompleted == 0 && vf_now(NULL) == 2;
 }
 
+static bool
+is_epoch_1(struct vx *x)
+{
+	(void)x;
+	return vf_now(NULL) == 1;
+}
+
 static void
 no_epoch_passes_a_snapshot_that_the_store_holds_up(void **state)
 {
@@ -662,6 +669,7 @@ no_epoch_passes_a_snapshot_that_the_store_holds_up(void **state)
 		cw_volume_drain(x->v, NULL, NULL);
 		clock_sleep_ms(30);
 	}
+	wait_for(is_epoch_1, x);
 	vx_reopen(x); /* nor after a restart */
 	cw_volume_drain(x->v, NULL, NULL);
 	clock_sleep_ms(50);
