@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * commit.c - make it durable: one thread, groups of waiters, one SQLite transaction per group.
+ * commit.c - make it durable: one thread, groups of waiters, one transaction of the index per group.
  *
  * One round: under each space's lock take one consistent picture (commit_snap.c); without the lock
  * make the data durable, by fdatasync or, for few bytes, by redo rows inside the transaction; apply

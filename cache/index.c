@@ -17,7 +17,7 @@
 #include "gateway/base/digest.h"
 
 #define APPLICATION_ID 0x43575331 /* "CWS1" */
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 #define QUICK_CHECK_NS 1500000000ull
 
 /* Not of the schema proper: an index made before there was one gets it when it is opened, and a
@@ -254,41 +254,45 @@ load_meta(struct index *ix)
 	if (err != 0)
 		return err == -ENODATA ? -EUCLEAN : err;
 	ix->next_ino = ix->ino_limit = (uint64_t)value;
-	return 0;
+	err = get_int(ix, "SELECT value FROM meta WHERE key='log_gen'", &value);
+	if (err == -ENODATA)
+		value = err = 0; /* there never was a log */
+	return err == 0 ? index_log_open(ix, (uint64_t)value) : err;
 }
 
-/* upgrade - an index of version 1 gets what version 2 added; its rows mean what they meant. */
+/* upgrade - an index of version 1 gets what version 2 added; its rows mean what they meant. Version 3 may have a
+ * commit log beside it, which older programs would not read. */
 static int
-upgrade(struct index *ix)
+upgrade(struct index *ix, int64_t version)
 {
 	int err = run_sql(ix, "BEGIN IMMEDIATE");
 
-	if (err == 0)
+	if (err == 0 && version == 1)
 		err = run_sql(ix,
 		    "ALTER TABLE chunk ADD COLUMN sealed_zero INTEGER NOT NULL DEFAULT 0;"
-		    "ALTER TABLE chunk ADD COLUMN dirty_zero INTEGER NOT NULL DEFAULT 0;"
-		    "PRAGMA user_version=2;"
-		    "COMMIT");
+		    "ALTER TABLE chunk ADD COLUMN dirty_zero INTEGER NOT NULL DEFAULT 0;");
 	if (err == 0)
-		log_info("cache.index", "upgraded", "path=%s version=2", ix->path);
+		err = run_sql(ix, "PRAGMA user_version=3; COMMIT");
+	if (err == 0)
+		log_info("cache.index", "upgraded", "path=%s version=3", ix->path);
 	return err;
 }
 
 /* identify - is it ours, and can we read it? is_new: nothing in it yet */
 static int
-identify(struct index *ix, bool *is_new, bool *is_old, char *err_text, size_t err_cap)
+identify(struct index *ix, bool *is_new, int64_t *version, char *err_text, size_t err_cap)
 {
-	int64_t app = 0, version = 0, tables = 0;
+	int64_t app = 0, tables = 0;
 	int err;
 
 	err = get_int(ix, "PRAGMA application_id", &app);
 	if (err == 0)
-		err = get_int(ix, "PRAGMA user_version", &version);
+		err = get_int(ix, "PRAGMA user_version", version);
 	if (err == 0)
 		err = get_int(ix, "SELECT count(*) FROM sqlite_master", &tables);
 	if (err != 0)
 		return err;
-	*is_new = app == 0 && version == 0 && tables == 0;
+	*is_new = app == 0 && *version == 0 && tables == 0;
 	if (*is_new)
 		return 0;
 	if (app != APPLICATION_ID) {
@@ -296,10 +300,9 @@ identify(struct index *ix, bool *is_new, bool *is_old, char *err_text, size_t er
 		    ix->path);
 		return -EUCLEAN;
 	}
-	*is_old = version == 1;
-	if (version != SCHEMA_VERSION && !*is_old) {
+	if (*version < 1 || *version > SCHEMA_VERSION) {
 		snprintf(err_text, err_cap, "%s has schema version %lld; this program knows %d",
-		    ix->path, (long long)version, SCHEMA_VERSION);
+		    ix->path, (long long)*version, SCHEMA_VERSION);
 		return -EUCLEAN;
 	}
 	return 0;
@@ -327,7 +330,8 @@ explain(const char *path, int err, char *text, size_t cap)
 		return;
 	if (err == -EUCLEAN)
 		snprintf(text, cap,
-		    "the index %s is damaged. Restore it, or move it away (with its -wal file) to "
+		    "the index %s is damaged. Restore it, or move it away (with its -wal and -log "
+		    "files) to "
 		    "start "
 		    "anew: files that were in sync come back from the bucket, but data not yet "
 		    "uploaded "
@@ -352,7 +356,7 @@ refuse_empty(const char *path, bool *existed)
 static int
 open_db(struct index *ix, bool create, bool *is_new, char *err_text, size_t err_cap)
 {
-	bool is_old = false;
+	int64_t version = SCHEMA_VERSION;
 	int rc, err;
 
 	rc = sqlite3_open_v2(ix->path, &ix->db,
@@ -362,13 +366,13 @@ open_db(struct index *ix, bool create, bool *is_new, char *err_text, size_t err_
 	sqlite3_extended_result_codes(ix->db, 1);
 	err = configure(ix);
 	if (err == 0)
-		err = identify(ix, is_new, &is_old, err_text, err_cap);
+		err = identify(ix, is_new, &version, err_text, err_cap);
 	if (err == 0 && *is_new)
 		err = create ? create_schema(ix) : -EUCLEAN;
 	else if (err == 0)
 		err = quick_check(ix);
-	if (err == 0 && is_old)
-		err = upgrade(ix);
+	if (err == 0 && !*is_new && version < SCHEMA_VERSION)
+		err = upgrade(ix, version);
 	if (err == 0 && create)
 		err = run_sql(ix, reply_table);
 	if (err == 0)
@@ -390,6 +394,7 @@ index_open(
 	if (err_cap > 0)
 		err_text[0] = '\0';
 	ix->path = xstrdup(path);
+	ix->log.fd = -1;
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&ix->lock, &attr);
@@ -399,6 +404,11 @@ index_open(
 		err = open_db(ix, create, is_new, err_text, err_cap);
 	if (err == 0 && *is_new && existed)
 		err = -EUCLEAN; /* a database without our tables where our index was */
+	if (err == 0) {
+		ix->is_read_only = !create;
+		index_ballast_fill(ix, true);
+		err = index_absorb(ix); /* the end of the last run, if that was sudden */
+	}
 	if (err == 0 && create)
 		err = index_reserve(ix, NULL);
 	if (err != 0) {
@@ -407,8 +417,6 @@ index_open(
 		index_close(ix);
 		return err;
 	}
-	ix->is_read_only = !create;
-	index_ballast_fill(ix, true);
 	*out = ix;
 	return 0;
 }
@@ -416,6 +424,9 @@ index_open(
 void
 index_close(struct index *ix)
 {
+	if (ix->db != NULL && !ix->is_read_only && index_absorb(ix) != 0)
+		log_warn("cache.index", "log-kept", "path=%s: the next start reads it", ix->path);
+	index_log_close(ix);
 	for (int i = 0; i < OP_MAX; i++)
 		sqlite3_finalize(ix->stmts[i]);
 	if (ix->db != NULL && !ix->is_read_only)

@@ -14,7 +14,7 @@
 #include "gateway/base/err.h"
 
 struct index;
-struct index_txn; /* a list of row changes copied from memory, applied in one SQLite transaction */
+struct index_txn; /* a list of row changes copied from memory, durable all together */
 
 /* One file, directory or symlink of a share. NULL strings are SQL NULL. Times in ns since 1970. */
 struct index_node {
@@ -112,13 +112,14 @@ struct index_txn *index_txn_new(void);
 void index_txn_free(struct index_txn *t);
 bool index_txn_empty(const struct index_txn *t);
 
-/* index_apply - one durable SQLite transaction (synchronous=FULL).
+/* index_apply - all of t, durably: a record in the commit log where t holds nothing but chunks, seals and redo
+ * rows, else one SQLite transaction (synchronous=FULL).
  * result: 0, -EIO, -ENOSPC; on error nothing of t is in the index. ctx: committer (or start-up) */
 int index_apply(struct index *ix, struct index_txn *t) CW_MUST_CHECK;
-/* index_apply_many - the same for n lists in order, all in one SQLite transaction. */
+/* index_apply_many - the same for n lists in order, all in one record or transaction. */
 int index_apply_many(struct index *ix, struct index_txn **txns, size_t n) CW_MUST_CHECK;
 
-/* index_wants_tidy - has so much gathered in the write-ahead log that it is worth a checkpoint? any
+/* index_wants_tidy - has so much gathered in the logs that it is worth taking it into the database? any
  * index_tidy - make it: for moments without commits, it takes tens of milliseconds.
  * result: 0, -EIO, -ENOSPC; nothing is lost by an error. ctx: committer */
 bool index_wants_tidy(const struct index *ix);
@@ -131,7 +132,8 @@ bool index_is_short(const struct index *ix);
 void index_ballast_fill(struct index *ix, bool is_urgent);
 /* index_ballast_lend - take the reserve away for a small file beside the index; it is short then. any; waits as above */
 void index_ballast_lend(struct index *ix);
-/* index_has_redo_room - is the disk so far from full that redo rows may take some of it? any */
+/* index_has_redo_room - is the disk so far from full, and the commit log too, that redo rows may take some of it?
+ * any */
 bool index_has_redo_room(const struct index *ix);
 
 /* --- life: cache.c and check.c only --------------------------------------------------------------- */

@@ -108,5 +108,6 @@ index_has_redo_room(const struct index *ix)
 {
 	struct statvfs vfs;
 
-	return statvfs(ix->path, &vfs) == 0 && (uint64_t)vfs.f_bavail * vfs.f_frsize >= REDO_ROOM;
+	return ix->log.tail < INDEX_LOG_FULL && statvfs(ix->path, &vfs) == 0 &&
+	       (uint64_t)vfs.f_bavail * vfs.f_frsize >= REDO_ROOM;
 }

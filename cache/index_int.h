@@ -47,6 +47,7 @@ enum index_op {
 	OP_DEL_SPACE_UPLOADS,
 	OP_DEL_SPACE_REPLIES,
 	OP_SET_META,
+	OP_NONE, /* one that a later op made needless */
 	OP_NODE_SIZE,
 	OP_BEGIN,
 	OP_COMMIT,
@@ -55,6 +56,65 @@ enum index_op {
 };
 
 extern const char *const index_sql[OP_MAX];
+
+#define REDO_BLOCK 4096u
+
+struct redo_row {
+	uint32_t space, block;
+	int64_t slot;
+	const void *data;
+};
+
+struct kv_row {
+	const char *ns, *key, *value;
+};
+
+struct event_row {
+	int64_t time_ns;
+	const char *type, *json;
+};
+
+struct id_row {
+	int64_t a, b;
+};
+
+struct op {
+	enum index_op code;
+	union {
+		const struct index_node *node;
+		struct index_chunk chunk;
+		struct index_seal seal;
+		struct index_tomb tomb;
+		struct index_upload upload;
+		struct index_reply reply;
+		struct kv_row kv;
+		struct event_row event;
+		struct redo_row redo;
+		struct id_row id;
+	} u;
+};
+
+struct arena { /* what ops point at */
+	struct arena *next;
+	size_t used, cap;
+	char mem[];
+};
+
+struct index_txn {
+	struct op *ops;
+	size_t nops, cap;
+	struct arena *arena;
+};
+
+struct index_log {		   /* see index_log.c. under the index's lock */
+	int fd;			   /* -1: not there (yet) */
+	bool is_broken;		   /* no more records before the next start */
+	_Atomic uint64_t retry_ms; /* making it, or taking it in, failed: not again before */
+	_Atomic uint64_t tail;	   /* bytes of records that the database does not hold */
+	uint64_t gen, seq;
+	struct index_txn *pending; /* those records; NULL: none */
+	char *buf;		   /* for one record */
+};
 
 struct index {
 	sqlite3 *db;
@@ -68,6 +128,7 @@ struct index {
 	_Atomic bool is_short; /* see index_ballast.c */
 	bool has_ballast;      /* under lock, as is the next */
 	uint64_t ballast_retry_ms;
+	struct index_log log;
 };
 
 /* index_err - what an SQLite result code means here. */
@@ -78,6 +139,34 @@ void index_wal_init(struct index *ix);
 bool index_ballast_drop(struct index *ix);
 /* index_stmt - the kept prepared statement of an op. lock held. NULL: error was logged */
 sqlite3_stmt *index_stmt(struct index *ix, enum index_op op);
+/* index_add_op - one more at the end of t. index_copy_op - the same, with a copy of what op points at; of
+ * the kinds that go through the commit log */
+struct op *index_add_op(struct index_txn *t, enum index_op code);
+void index_copy_op(struct index_txn *t, const struct op *op);
+/* index_coalesce (index_ops.c) - ops of chunks and redo rows that later ones undo or replace become OP_NONE. */
+void index_coalesce(struct index_txn *t);
+/* index_op_len - of op in a record; 0: not of a kind that goes into the log. index_op_encode - result: the same.
+ * index_ops_decode - result: false: not what index_op_encode() wrote; out has some of them then */
+size_t index_op_len(const struct op *op);
+size_t index_op_encode(const struct op *op, char *out);
+bool index_ops_decode(const char *p, size_t len, struct index_txn *out);
+/* index_absorb - what is pending goes into the database, durably, and the log is empty. lock held
+ * result: 0, -ENOSPC, -EIO */
+int index_absorb(struct index *ix) CW_MUST_CHECK;
+/* index_log_open - read the records back that the database does not hold: they are pending then. lock held
+ * result: 0, -EUCLEAN (of a newer program, or damaged), -EIO */
+int index_log_open(struct index *ix, uint64_t gen) CW_MUST_CHECK;
+/* index_log_put - make the lists durable in the log, and pending. lock held
+ * result: false: not with these, or not now; nothing was changed */
+bool index_log_put(struct index *ix, struct index_txn **txns, size_t n);
+/* index_log_emptied - the database holds it all, and says the next generation. lock held */
+void index_log_emptied(struct index *ix);
+void index_log_close(struct index *ix);
+#define INDEX_LOG_SIZE (16u << 20)
+#define INDEX_LOG_FULL                                                                             \
+	(12u << 20) /* from here on: a commit with an fdatasync, and all into the database */
+#define INDEX_LOG_RETRY_MS 60000
+#define INDEX_LOG_TIDY (6u << 20) /* worth it when nobody commits */
 /* index_reserve - part of a transaction under way: reserve more numbers when half are used. */
 int index_reserve(struct index *ix, uint64_t *new_limit);
 

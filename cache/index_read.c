@@ -27,6 +27,7 @@ u32_at(sqlite3_stmt *st, int i)
 struct each {
 	int (*row)(struct each *e, sqlite3_stmt *st);
 	void *fn_arg;
+	bool is_logged; /* of a table whose changes may be pending in the commit log */
 	union {
 		int (*node)(void *arg, const struct index_node *n);
 		int (*chunk)(void *arg, const struct index_chunk *c);
@@ -50,6 +51,12 @@ each_row(struct index *ix, const char *sql, const char *text1, int64_t int1, int
 	int rc, err = 0;
 
 	pthread_mutex_lock(&ix->lock);
+	if (e->is_logged)
+		err = index_absorb(ix);
+	if (err != 0) {
+		pthread_mutex_unlock(&ix->lock);
+		return err;
+	}
 	rc = sqlite3_prepare_v2(ix->db, sql, -1, &st, NULL);
 	if (rc == SQLITE_OK) {
 		if (text1 != NULL)
@@ -162,7 +169,7 @@ int
 index_each_chunk(
     struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_chunk *c), void *arg)
 {
-	struct each e = {.row = chunk_row, .fn_arg = arg, .fn.chunk = fn};
+	struct each e = {.is_logged = true, .row = chunk_row, .fn_arg = arg, .fn.chunk = fn};
 
 	return each_row(ix, "SELECT * FROM chunk WHERE space=?1 ORDER BY id", NULL, space, 0, &e);
 }
@@ -179,7 +186,7 @@ int
 index_each_seal(
     struct index *ix, uint32_t space, int (*fn)(void *arg, const struct index_seal *s), void *arg)
 {
-	struct each e = {.row = seal_row, .fn_arg = arg, .fn.seal = fn};
+	struct each e = {.is_logged = true, .row = seal_row, .fn_arg = arg, .fn.seal = fn};
 
 	return each_row(
 	    ix, "SELECT * FROM seal WHERE space=?1 ORDER BY file_id", NULL, space, 0, &e);
@@ -313,7 +320,7 @@ int
 index_each_redo(struct index *ix, uint32_t space,
     int (*fn)(void *arg, int64_t slot, uint32_t block, const void *data), void *arg)
 {
-	struct each e = {.row = redo_row, .fn_arg = arg, .fn.redo = fn};
+	struct each e = {.is_logged = true, .row = redo_row, .fn_arg = arg, .fn.redo = fn};
 
 	return each_row(ix, "SELECT slot,block,data FROM redo WHERE space=?1", NULL, space, 0, &e);
 }

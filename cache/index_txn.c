@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REDO_BLOCK 4096u
 #define ARENA_SIZE (64u << 10)
 
 const char *const index_sql[OP_MAX] = {
@@ -42,53 +41,6 @@ const char *const index_sql[OP_MAX] = {
     [OP_BEGIN] = "BEGIN IMMEDIATE",
     [OP_COMMIT] = "COMMIT",
     [OP_ROLLBACK] = "ROLLBACK",
-};
-
-struct redo_row {
-	uint32_t space, block;
-	int64_t slot;
-	const void *data;
-};
-
-struct kv_row {
-	const char *ns, *key, *value;
-};
-
-struct event_row {
-	int64_t time_ns;
-	const char *type, *json;
-};
-
-struct id_row {
-	int64_t a, b;
-};
-
-struct op {
-	enum index_op code;
-	union {
-		const struct index_node *node;
-		struct index_chunk chunk;
-		struct index_seal seal;
-		struct index_tomb tomb;
-		struct index_upload upload;
-		struct index_reply reply;
-		struct kv_row kv;
-		struct event_row event;
-		struct redo_row redo;
-		struct id_row id;
-	} u;
-};
-
-struct arena {
-	struct arena *next;
-	size_t used, cap;
-	char mem[];
-};
-
-struct index_txn {
-	struct op *ops;
-	size_t nops, cap;
-	struct arena *arena;
 };
 
 /* --- building ------------------------------------------------------------------------------------------ */
@@ -151,8 +103,8 @@ arena_str(struct index_txn *t, const char *s)
 	return s == NULL ? NULL : arena_copy(t, s, strlen(s) + 1);
 }
 
-static struct op *
-add_op(struct index_txn *t, enum index_op code)
+struct op *
+index_add_op(struct index_txn *t, enum index_op code)
 {
 	struct op *op;
 
@@ -169,7 +121,7 @@ add_op(struct index_txn *t, enum index_op code)
 static void
 add_id(struct index_txn *t, enum index_op code, int64_t a, int64_t b)
 {
-	struct op *op = add_op(t, code);
+	struct op *op = index_add_op(t, code);
 
 	op->u.id.a = a;
 	op->u.id.b = b;
@@ -184,7 +136,7 @@ index_txn_put_node(struct index_txn *t, const struct index_node *n)
 	copy->remote_key = arena_str(t, n->remote_key);
 	copy->remote_etag = arena_str(t, n->remote_etag);
 	copy->target = arena_str(t, n->target);
-	add_op(t, OP_PUT_NODE)->u.node = copy;
+	index_add_op(t, OP_PUT_NODE)->u.node = copy;
 }
 
 void
@@ -196,7 +148,7 @@ index_txn_del_node(struct index_txn *t, uint64_t ino)
 void
 index_txn_put_chunk(struct index_txn *t, const struct index_chunk *c)
 {
-	add_op(t, OP_PUT_CHUNK)->u.chunk = *c;
+	index_add_op(t, OP_PUT_CHUNK)->u.chunk = *c;
 }
 
 static int64_t
@@ -220,7 +172,7 @@ index_txn_del_file_chunks(struct index_txn *t, uint64_t file_id)
 void
 index_txn_put_seal(struct index_txn *t, const struct index_seal *s)
 {
-	add_op(t, OP_PUT_SEAL)->u.seal = *s;
+	index_add_op(t, OP_PUT_SEAL)->u.seal = *s;
 }
 
 void
@@ -232,7 +184,7 @@ index_txn_del_seal(struct index_txn *t, uint64_t file_id)
 void
 index_txn_put_tomb(struct index_txn *t, const struct index_tomb *b)
 {
-	struct op *op = add_op(t, OP_PUT_TOMB);
+	struct op *op = index_add_op(t, OP_PUT_TOMB);
 
 	op->u.tomb = *b;
 	op->u.tomb.key = arena_str(t, b->key);
@@ -248,7 +200,7 @@ index_txn_del_tomb(struct index_txn *t, uint64_t id)
 void
 index_txn_put_upload(struct index_txn *t, const struct index_upload *u)
 {
-	struct op *op = add_op(t, OP_PUT_UPLOAD);
+	struct op *op = index_add_op(t, OP_PUT_UPLOAD);
 
 	op->u.upload = *u;
 	op->u.upload.key = arena_str(t, u->key);
@@ -264,7 +216,7 @@ index_txn_del_upload(struct index_txn *t, uint64_t ino)
 void
 index_txn_add_reply(struct index_txn *t, const struct index_reply *r)
 {
-	struct op *op = add_op(t, OP_ADD_REPLY);
+	struct op *op = index_add_op(t, OP_ADD_REPLY);
 
 	op->u.reply = *r;
 	op->u.reply.tags = arena_copy(t, r->tags, r->ntags * INDEX_REPLY_TAG_LEN);
@@ -273,7 +225,7 @@ index_txn_add_reply(struct index_txn *t, const struct index_reply *r)
 void
 index_txn_put_kv(struct index_txn *t, const char *ns, const char *key, const char *value)
 {
-	struct op *op = add_op(t, value == NULL ? OP_DEL_KV : OP_PUT_KV);
+	struct op *op = index_add_op(t, value == NULL ? OP_DEL_KV : OP_PUT_KV);
 
 	op->u.kv.ns = arena_str(t, ns);
 	op->u.kv.key = arena_str(t, key);
@@ -283,7 +235,7 @@ index_txn_put_kv(struct index_txn *t, const char *ns, const char *key, const cha
 void
 index_txn_add_event(struct index_txn *t, int64_t time_ns, const char *type, const char *json)
 {
-	struct op *op = add_op(t, OP_ADD_EVENT);
+	struct op *op = index_add_op(t, OP_ADD_EVENT);
 
 	op->u.event.time_ns = time_ns;
 	op->u.event.type = arena_str(t, type);
@@ -294,12 +246,22 @@ void
 index_txn_put_redo(
     struct index_txn *t, uint32_t space, int64_t slot, uint32_t block, const void *data)
 {
-	struct op *op = add_op(t, OP_PUT_REDO);
+	struct op *op = index_add_op(t, OP_PUT_REDO);
 
 	op->u.redo.space = space;
 	op->u.redo.slot = slot;
 	op->u.redo.block = block;
 	op->u.redo.data = arena_copy(t, data, REDO_BLOCK);
+}
+
+void
+index_copy_op(struct index_txn *t, const struct op *op)
+{
+	struct op *copy = index_add_op(t, op->code);
+
+	*copy = *op;
+	if (op->code == OP_PUT_REDO)
+		copy->u.redo.data = arena_copy(t, op->u.redo.data, REDO_BLOCK);
 }
 
 void
@@ -495,6 +457,8 @@ apply_ops(struct index *ix, const struct index_txn *t)
 	int err = 0;
 
 	for (size_t i = 0; i < t->nops && err == 0; i++) {
+		if (t->ops[i].code == OP_NONE)
+			continue;
 		err = step_op(ix, t->ops[i].code, &t->ops[i]);
 		if (err == 0 && t->ops[i].code == OP_ADD_EVENT)
 			err = trim_events(ix);
@@ -504,17 +468,39 @@ apply_ops(struct index *ix, const struct index_txn *t)
 	return err;
 }
 
-/* apply_once - result: 0 or the error, then nothing of it is in the index. lock held */
+/* set_log_gen - part of the transaction that takes in what is pending: no record counts any more. */
+static int
+set_log_gen(struct index *ix, uint64_t gen)
+{
+	sqlite3_stmt *st = index_stmt(ix, OP_SET_META);
+	int rc;
+
+	if (st == NULL)
+		return -EIO;
+	sqlite3_bind_text(st, 1, "log_gen", -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 2, (sqlite3_int64)gen);
+	rc = sqlite3_step(st);
+	sqlite3_reset(st);
+	return index_err(ix, rc, "log generation");
+}
+
+/* apply_once - what is pending, then the lists. result: 0 or the error, then nothing of it is in the database.
+ * lock held */
 static int
 apply_once(struct index *ix, struct index_txn **txns, size_t n)
 {
+	bool has_log = ix->log.tail > 0;
 	uint64_t ino_limit = 0;
 	int err = step_op(ix, OP_BEGIN, NULL);
 
 	if (err != 0)
 		return err;
+	if (ix->log.pending != NULL)
+		err = apply_ops(ix, ix->log.pending);
 	for (size_t i = 0; i < n && err == 0; i++)
 		err = apply_ops(ix, txns[i]);
+	if (err == 0 && has_log)
+		err = set_log_gen(ix, ix->log.gen + 1);
 	if (err == 0)
 		err = index_reserve(ix, &ino_limit);
 	if (err == 0)
@@ -523,22 +509,43 @@ apply_once(struct index *ix, struct index_txn **txns, size_t n)
 		ix->ino_limit = ino_limit;
 	else if (sqlite3_get_autocommit(ix->db) == 0)
 		step_op(ix, OP_ROLLBACK, NULL);
+	if (err == 0 && has_log)
+		index_log_emptied(ix);
 	return err;
 }
 
-int
-index_apply_many(struct index *ix, struct index_txn **txns, size_t n)
+/* apply_locked - one transaction, with the reserve of a full disk. */
+static int
+apply_locked(struct index *ix, struct index_txn **txns, size_t n)
 {
 	int err;
 
-	pthread_mutex_lock(&ix->lock);
+	if (ix->log.pending != NULL)
+		index_coalesce(ix->log.pending);
 	err = apply_once(ix, txns, n);
 	if (err == -ENOSPC && index_ballast_drop(ix))
 		err = apply_once(ix, txns, n);
 	else if (err == 0)
 		index_ballast_fill(ix, false);
-	pthread_mutex_unlock(&ix->lock);
 	return err == 0 || err == -ENOSPC ? err : -EIO;
+}
+
+int
+index_absorb(struct index *ix)
+{
+	return ix->log.pending == NULL ? 0 : apply_locked(ix, NULL, 0);
+}
+
+int
+index_apply_many(struct index *ix, struct index_txn **txns, size_t n)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&ix->lock);
+	if (!index_log_put(ix, txns, n))
+		err = apply_locked(ix, txns, n);
+	pthread_mutex_unlock(&ix->lock);
+	return err;
 }
 
 int

@@ -8,6 +8,7 @@
  * from its start, over blocks that the file system has allocated, which halves the time of an fsync.
  */
 #include "cache/index_int.h"
+#include "gateway/base/clock.h"
 
 #define WAL_PAGES_MAX 16384 /* 64 MiB, a tenth of a second to read back after a crash */
 #define WAL_PAGES_TIDY 1000
@@ -43,10 +44,16 @@ index_wal_init(struct index *ix)
 	sqlite3_wal_hook(ix->db, on_commit, ix);
 }
 
+static bool
+wants_absorb(const struct index *ix)
+{
+	return ix->log.tail >= INDEX_LOG_TIDY && clock_mono_ms() >= ix->log.retry_ms;
+}
+
 bool
 index_wants_tidy(const struct index *ix)
 {
-	return ix->wal_pages >= WAL_PAGES_TIDY;
+	return ix->wal_pages >= WAL_PAGES_TIDY || wants_absorb(ix);
 }
 
 int
@@ -55,7 +62,11 @@ index_tidy(struct index *ix)
 	int err = 0;
 
 	pthread_mutex_lock(&ix->lock);
-	if (index_wants_tidy(ix))
+	if (wants_absorb(ix))
+		err = index_absorb(ix);
+	if (err != 0) /* a full disk, perhaps; whoever commits is told */
+		ix->log.retry_ms = clock_mono_ms() + INDEX_LOG_RETRY_MS;
+	if (err == 0 && ix->wal_pages >= WAL_PAGES_TIDY)
 		err = index_err(ix, checkpoint(ix), "checkpoint");
 	pthread_mutex_unlock(&ix->lock);
 	return err;

@@ -7,8 +7,8 @@
  * transaction that follows an fdatasync of its data file, and those of a slot in the one that frees
  * the slot, so a row is never replayed over newer durable bytes or into a slot of someone else.
  *
- * A row spares a wait for the disk and costs the CPU: its block is read back, goes twice into the log,
- * through a checkpoint, and is deleted.  So rows are used where an fdatasync takes longer than that,
+ * A row spares a wait for the disk and costs the CPU: its block is read back, copied into the index's
+ * log, and gone over once more when that is taken in.  So rows are used where an fdatasync takes longer than that,
  * which disks differ in by a factor of two hundred: what syncs of few blocks take is measured.
  */
 #include <stdlib.h>
@@ -20,7 +20,7 @@
 #define SYNC_LOOK_NS                                                                               \
 	1000000000ull /* an estimate older than this is looked at again, once no rows exist */
 
-uint64_t cachei_redo_row_ns = 100000;
+uint64_t cachei_redo_row_ns = 10000;
 
 bool
 cachei_redo_pays(const struct cache_space *s, uint64_t bytes)

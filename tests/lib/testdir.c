@@ -4,7 +4,9 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "gateway/base/strbuf.h"
 
@@ -27,8 +29,10 @@ testdir_remove(const char *path)
 void
 testdir_copy(const char *from, const char *to)
 {
-	char buf[65536];
+	static const char zeros[65536];
+	char buf[sizeof(zeros)];
 	FILE *in = fopen(from, "rb"), *out;
+	long size = 0;
 	size_t n;
 
 	if (in == NULL)
@@ -37,9 +41,13 @@ testdir_copy(const char *from, const char *to)
 	if (out == NULL)
 		abort();
 	while ((n = fread(buf, 1, sizeof(buf), in)) > 0) {
-		if (fwrite(buf, 1, n, out) != n)
+		size += (long)n;
+		if (memcmp(buf, zeros, n) == 0 ? fseek(out, size, SEEK_SET) != 0
+					       : fwrite(buf, 1, n, out) != n)
 			abort();
 	}
+	if (fflush(out) != 0 || ftruncate(fileno(out), size) != 0)
+		abort();
 	fclose(in);
 	if (fclose(out) != 0)
 		abort();
@@ -48,10 +56,13 @@ testdir_copy(const char *from, const char *to)
 void
 testdir_copy_db(const char *from, const char *to)
 {
-	char *from_wal = xasprintf("%s-wal", from), *to_wal = xasprintf("%s-wal", to);
+	static const char *const tails[] = {"", "-wal", "-log"};
 
-	testdir_copy(from, to);
-	testdir_copy(from_wal, to_wal);
-	free(from_wal);
-	free(to_wal);
+	for (unsigned int i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+		char *a = xasprintf("%s%s", from, tails[i]), *b = xasprintf("%s%s", to, tails[i]);
+
+		testdir_copy(a, b);
+		free(a);
+		free(b);
+	}
 }

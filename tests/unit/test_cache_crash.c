@@ -10,6 +10,7 @@
  */
 #include <time.h>
 
+#include "cache/index_int.h"
 #include "tests/unit/cache_fixture.h"
 
 #define REACH (420u << 10) /* files stay below this */
@@ -34,6 +35,27 @@ static char cut_index[128];
 static const char *_Atomic cut_at;
 static unsigned char big[FX_MAX];
 
+/* tear_log - of a record that was not synced any sectors may be missing. */
+static void
+tear_log(void)
+{
+	static const char zeros[512];
+	uint64_t at = cache_index(fx_now->cache)->log.tail, rnd = cut_seed;
+	char *path = xasprintf("%s-log", cut_index);
+	FILE *f = fopen(path, "r+b");
+
+	if (f == NULL)
+		abort();
+	for (unsigned int i = 0; i < 600; i++) {
+		if (fx_random(&rnd) % 4 == 0 &&
+		    (fseek(f, (long)(at + i * sizeof(zeros)), SEEK_SET) != 0 ||
+			fwrite(zeros, sizeof(zeros), 1, f) != 1))
+			abort();
+	}
+	fclose(f);
+	free(path);
+}
+
 /* cut_here - runs with the index locked: no transaction or checkpoint is under way. */
 static int
 cut_here(void *arg, const char *key, const char *value)
@@ -44,6 +66,8 @@ cut_here(void *arg, const char *key, const char *value)
 	has_cut = true;
 	osfile_crash_cut(cut_seed);
 	testdir_copy_db(fx_now->conf.index_path, cut_index);
+	if (strcmp(arg, "log-before-sync") == 0)
+		tear_log();
 	return 0;
 }
 
