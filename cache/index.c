@@ -204,15 +204,19 @@ index_check_integrity(struct index *ix, void (*say)(void *arg, const char *line)
 
 /* --- open -------------------------------------------------------------------------------------------- */
 
-static int
-set_meta(struct index *ix, const char *key, int64_t value)
+int
+index_put_meta(struct index *ix, const char *key, int64_t value)
 {
-	char *sql =
-	    xasprintf("INSERT OR REPLACE INTO meta VALUES('%s',%lld)", key, (long long)value);
-	int err = run_sql(ix, sql);
+	sqlite3_stmt *st = index_stmt(ix, OP_SET_META);
+	int rc;
 
-	free(sql);
-	return err;
+	if (st == NULL)
+		return -EIO;
+	sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 2, value);
+	rc = sqlite3_step(st);
+	sqlite3_reset(st);
+	return index_err(ix, rc, key);
 }
 
 static int
@@ -230,9 +234,9 @@ create_schema(struct index *ix)
 	if (err == 0)
 		err = run_sql(ix, schema);
 	if (err == 0)
-		err = set_meta(ix, "incarnation", incarnation);
+		err = index_put_meta(ix, "incarnation", incarnation);
 	if (err == 0)
-		err = set_meta(ix, "next_ino", INO_FIRST);
+		err = index_put_meta(ix, "next_ino", INO_FIRST);
 	if (err == 0)
 		err = run_sql(ix, version);
 	if (err == 0)
@@ -426,12 +430,13 @@ index_close(struct index *ix)
 {
 	if (ix->db != NULL && !ix->is_read_only && index_absorb(ix) != 0)
 		log_warn("cache.index", "log-kept", "path=%s: the next start reads it", ix->path);
+	if (ix->db != NULL && !ix->is_read_only &&
+	    index_put_meta(ix, "next_ino", (int64_t)ix->next_ino) !=
+		0) /* gives back what was only reserved */
+		log_warn("cache.index", "numbers-skipped", "path=%s", ix->path);
 	index_log_close(ix);
 	for (int i = 0; i < OP_MAX; i++)
 		sqlite3_finalize(ix->stmts[i]);
-	if (ix->db != NULL && !ix->is_read_only)
-		set_meta(
-		    ix, "next_ino", (int64_t)ix->next_ino); /* give back what was only reserved */
 	sqlite3_close(ix->db);
 	pthread_mutex_destroy(&ix->lock);
 	free(ix->path);
@@ -450,23 +455,16 @@ int
 index_reserve(struct index *ix, uint64_t *new_limit)
 {
 	uint64_t limit = ix->next_ino + INO_RESERVE;
-	sqlite3_stmt *st;
-	int rc;
+	int err;
 
 	if (ix->ino_limit - ix->next_ino > INO_RESERVE / 2 && ix->ino_limit > ix->next_ino) {
 		if (new_limit != NULL)
 			*new_limit = ix->ino_limit;
 		return 0;
 	}
-	st = index_stmt(ix, OP_SET_META);
-	if (st == NULL)
-		return -EIO;
-	sqlite3_bind_text(st, 1, "next_ino", -1, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 2, (sqlite3_int64)limit);
-	rc = sqlite3_step(st);
-	sqlite3_reset(st);
-	if (rc != SQLITE_DONE)
-		return index_err(ix, rc, "reserve numbers");
+	err = index_put_meta(ix, "next_ino", (int64_t)limit);
+	if (err != 0)
+		return err;
 	if (new_limit != NULL)
 		*new_limit = limit; /* counts once the transaction is durable */
 	else

@@ -167,6 +167,8 @@ void index_log_close(struct index *ix);
 	(12u << 20) /* from here on: a commit with an fdatasync, and all into the database */
 #define INDEX_LOG_RETRY_MS 60000
 #define INDEX_LOG_TIDY (6u << 20) /* worth it when nobody commits */
+/* index_put_meta - a row of meta, in the transaction under way, or as one. lock held. result: 0 or negative errno */
+int index_put_meta(struct index *ix, const char *key, int64_t value) CW_MUST_CHECK;
 /* index_reserve - part of a transaction under way: reserve more numbers when half are used. */
 int index_reserve(struct index *ix, uint64_t *new_limit);
 

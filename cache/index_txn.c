@@ -468,22 +468,6 @@ apply_ops(struct index *ix, const struct index_txn *t)
 	return err;
 }
 
-/* set_log_gen - part of the transaction that takes in what is pending: no record counts any more. */
-static int
-set_log_gen(struct index *ix, uint64_t gen)
-{
-	sqlite3_stmt *st = index_stmt(ix, OP_SET_META);
-	int rc;
-
-	if (st == NULL)
-		return -EIO;
-	sqlite3_bind_text(st, 1, "log_gen", -1, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 2, (sqlite3_int64)gen);
-	rc = sqlite3_step(st);
-	sqlite3_reset(st);
-	return index_err(ix, rc, "log generation");
-}
-
 /* apply_once - what is pending, then the lists. result: 0 or the error, then nothing of it is in the database.
  * lock held */
 static int
@@ -499,8 +483,8 @@ apply_once(struct index *ix, struct index_txn **txns, size_t n)
 		err = apply_ops(ix, ix->log.pending);
 	for (size_t i = 0; i < n && err == 0; i++)
 		err = apply_ops(ix, txns[i]);
-	if (err == 0 && has_log)
-		err = set_log_gen(ix, ix->log.gen + 1);
+	if (err == 0 && has_log) /* no record counts any more */
+		err = index_put_meta(ix, "log_gen", (int64_t)ix->log.gen + 1);
 	if (err == 0)
 		err = index_reserve(ix, &ino_limit);
 	if (err == 0)

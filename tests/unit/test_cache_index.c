@@ -4,51 +4,7 @@
 #include <sys/stat.h>
 
 #include "cache/index_int.h"
-#include "tests/unit/cache_fixture.h"
-
-struct place {
-	char dir[64], path[96];
-};
-
-static int
-setup(void **state)
-{
-	struct place *p = xcalloc(1, sizeof(*p));
-
-	snprintf(p->dir, sizeof(p->dir), "/tmp/cw-index-test-XXXXXX");
-	assert_non_null(mkdtemp(p->dir));
-	snprintf(p->path, sizeof(p->path), "%s/index.db", p->dir);
-	*state = p;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct place *p = *state;
-
-	testdir_remove(p->dir);
-	free(p);
-	return 0;
-}
-
-static struct index *
-open_ok(const char *path)
-{
-	struct index *ix;
-	char text[512];
-	bool is_new;
-
-	assert_int_equal(index_open(path, true, &ix, &is_new, text, sizeof(text)), 0);
-	return ix;
-}
-
-static void
-apply(struct index *ix, struct index_txn *t)
-{
-	assert_int_equal(index_apply(ix, t), 0);
-	index_txn_free(t);
-}
+#include "tests/unit/index_place.h"
 
 static int
 same_node(void *arg, const struct index_node *n)
