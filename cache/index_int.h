@@ -47,7 +47,6 @@ enum index_op {
 	OP_DEL_SPACE_UPLOADS,
 	OP_DEL_SPACE_REPLIES,
 	OP_SET_META,
-	OP_NONE, /* one that a later op made needless */
 	OP_NODE_SIZE,
 	OP_BEGIN,
 	OP_COMMIT,
@@ -143,8 +142,9 @@ sqlite3_stmt *index_stmt(struct index *ix, enum index_op op);
  * the kinds that go through the commit log */
 struct op *index_add_op(struct index_txn *t, enum index_op code);
 void index_copy_op(struct index_txn *t, const struct op *op);
-/* index_coalesce (index_ops.c) - ops of chunks and redo rows that later ones undo or replace become OP_NONE. */
-void index_coalesce(struct index_txn *t);
+/* index_undone (index_ops.c) - which ops of t are undone or replaced by later ones of t, or of the lists behind it:
+ * those of chunks and of redo rows. Good as long as all of them are done together. result: one for each, caller frees */
+bool *index_undone(const struct index_txn *t, struct index_txn *const *later, size_t nlater);
 /* index_op_len - of op in a record; 0: not of a kind that goes into the log. index_op_encode - result: the same.
  * index_ops_decode - result: false: not what index_op_encode() wrote; out has some of them then */
 size_t index_op_len(const struct op *op);

@@ -5,7 +5,7 @@
  * SQLite makes a transaction durable by writing every page that it touched into its own log: seven pages for one
  * chunk and one block.  A record here is the ops themselves and one block of header, written over blocks that the
  * file system has allocated already, and one fdatasync.  What records say is *pending*: in memory, and taken into the
- * database many at a time, with all that later ones undid left out (index_coalesce()).
+ * database many at a time, with all that later ones undid left out (index_undone()).
  *
  *   - Records are of a generation and numbered in it.  The transaction that takes in what is pending says the next
  *     generation in the same breath, and the log begins anew: so the database holds all of a generation or nothing.

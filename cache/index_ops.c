@@ -237,17 +237,24 @@ is_undone(struct keys *s, const struct op *op)
 	}
 }
 
-void
-index_coalesce(struct index_txn *t)
+bool *
+index_undone(const struct index_txn *t, struct index_txn *const *later, size_t nlater)
 {
+	bool *undone = xcalloc(t->nops + 1, sizeof(*undone));
 	struct keys s = {.cap = 64};
+	size_t n = t->nops;
 
-	while (s.cap < t->nops * 2)
+	for (size_t i = 0; i < nlater; i++)
+		n += later[i]->nops;
+	while (s.cap < n * 2)
 		s.cap *= 2;
 	s.v = xcalloc(s.cap, sizeof(*s.v));
-	for (size_t i = t->nops; i-- > 0;) {
-		if (is_undone(&s, &t->ops[i]))
-			t->ops[i].code = OP_NONE;
+	for (size_t i = nlater; i-- > 0;) {
+		for (size_t k = later[i]->nops; k-- > 0;)
+			(void)is_undone(&s, &later[i]->ops[k]);
 	}
+	for (size_t i = t->nops; i-- > 0;)
+		undone[i] = is_undone(&s, &t->ops[i]);
 	free(s.v);
+	return undone;
 }

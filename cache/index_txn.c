@@ -452,12 +452,12 @@ trim_replies(struct index *ix, size_t n)
 }
 
 static int
-apply_ops(struct index *ix, const struct index_txn *t)
+apply_ops(struct index *ix, const struct index_txn *t, const bool *undone)
 {
 	int err = 0;
 
 	for (size_t i = 0; i < t->nops && err == 0; i++) {
-		if (t->ops[i].code == OP_NONE)
+		if (undone != NULL && undone[i])
 			continue;
 		err = step_op(ix, t->ops[i].code, &t->ops[i]);
 		if (err == 0 && t->ops[i].code == OP_ADD_EVENT)
@@ -471,7 +471,7 @@ apply_ops(struct index *ix, const struct index_txn *t)
 /* apply_once - what is pending, then the lists. result: 0 or the error, then nothing of it is in the database.
  * lock held */
 static int
-apply_once(struct index *ix, struct index_txn **txns, size_t n)
+apply_once(struct index *ix, struct index_txn **txns, size_t n, const bool *undone)
 {
 	bool has_log = ix->log.tail > 0;
 	uint64_t ino_limit = 0;
@@ -480,9 +480,9 @@ apply_once(struct index *ix, struct index_txn **txns, size_t n)
 	if (err != 0)
 		return err;
 	if (ix->log.pending != NULL)
-		err = apply_ops(ix, ix->log.pending);
+		err = apply_ops(ix, ix->log.pending, undone);
 	for (size_t i = 0; i < n && err == 0; i++)
-		err = apply_ops(ix, txns[i]);
+		err = apply_ops(ix, txns[i], NULL);
 	if (err == 0 && has_log) /* no record counts any more */
 		err = index_put_meta(ix, "log_gen", (int64_t)ix->log.gen + 1);
 	if (err == 0)
@@ -502,15 +502,17 @@ apply_once(struct index *ix, struct index_txn **txns, size_t n)
 static int
 apply_locked(struct index *ix, struct index_txn **txns, size_t n)
 {
+	bool *undone = NULL;
 	int err;
 
 	if (ix->log.pending != NULL)
-		index_coalesce(ix->log.pending);
-	err = apply_once(ix, txns, n);
+		undone = index_undone(ix->log.pending, txns, n);
+	err = apply_once(ix, txns, n, undone);
 	if (err == -ENOSPC && index_ballast_drop(ix))
-		err = apply_once(ix, txns, n);
+		err = apply_once(ix, txns, n, undone);
 	else if (err == 0)
 		index_ballast_fill(ix, false);
+	free(undone);
 	return err == 0 || err == -ENOSPC ? err : -EIO;
 }
 

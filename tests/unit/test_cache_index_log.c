@@ -337,6 +337,40 @@ a_log_that_fails_is_left_for_the_database(void **state)
 }
 
 static void
+a_transaction_that_fails_leaves_what_was_pending(void **state)
+{
+	static char value[60000];
+	struct place *p = *state;
+	struct index *ix = open_ok(p->path);
+	struct index_txn *t = index_txn_new();
+	struct index_chunk c = {.file_id = 1,
+	    .chunk_no = 3,
+	    .space = 1,
+	    .clean_slot = -1,
+	    .sealed_slot = -1,
+	    .dirty_slot = 1,
+	    .dirty_mask = 4};
+	char *text;
+
+	put_chunk(ix, 1, 1);
+	memset(value, 'x', sizeof(value) - 1);
+	index_txn_put_chunk(t, &c); /* would replace the pending row */
+	index_txn_put_kv(t, "share", "a", value);
+	assert_int_equal(
+	    sqlite3_exec(ix->db, "PRAGMA max_page_count=1", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(index_apply(ix, t), -ENOSPC);
+	assert_int_equal(
+	    sqlite3_exec(ix->db, "PRAGMA max_page_count=1000000", NULL, NULL, NULL), SQLITE_OK);
+	check_copy(p, "space 1\n" CHUNK("1", "1") "space 2\n");
+	text = says(ix);
+	assert_string_equal(text, "space 1\n" CHUNK("1", "1") "space 2\n");
+	free(text);
+	apply(ix, t);
+	check_copy(p, "space 1\n" CHUNK("1", "4") "space 2\n");
+	index_close(ix);
+}
+
+static void
 a_place_without_room_for_a_log_needs_none(void **state)
 {
 	struct place *p = *state;
@@ -392,6 +426,8 @@ main(void)
 		a_record_of_a_newer_program_is_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_log_that_fails_is_left_for_the_database, setup, teardown),
+	    cmocka_unit_test_setup_teardown(
+		a_transaction_that_fails_leaves_what_was_pending, setup, teardown),
 	    cmocka_unit_test_setup_teardown(
 		a_place_without_room_for_a_log_needs_none, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_full_log_goes_into_the_database, setup, teardown),
